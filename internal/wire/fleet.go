@@ -1,0 +1,46 @@
+package wire
+
+import (
+	"encoding/json"
+	"time"
+)
+
+// Role is what a process does.
+type Role string
+
+// Roles.
+const (
+	RoleFrontend Role = "frontend"
+	RolePrefill  Role = "prefill"
+	RoleDecode   Role = "decode"
+)
+
+// Model is one model that an engine serves.
+type Model struct {
+	ID   string          `json:"id"`
+	Card json.RawMessage `json:"card,omitempty"` // the engine's own entry of GET /v1/models
+}
+
+// Load is a worker's own view of its work, for people and for policy corrections.
+type Load struct {
+	Running  int `json:"running"`  // engine calls under way
+	Tokens   int `json:"tokens"`   // prefill: prompt tokens in flight; decode: KV tokens reserved
+	Capacity int `json:"capacity"` // most Tokens
+	Slots    int `json:"slots"`    // most Running; 0: no bound
+	Handles  int `json:"handles"`  // prefill: handles not yet ended
+}
+
+// Announcement says that a process lives. Receivers forget it after three intervals.
+type Announcement struct {
+	ID       string        `json:"id"`
+	Role     Role          `json:"role"`
+	Version  string        `json:"version"`
+	Started  time.Time     `json:"started"`
+	Interval time.Duration `json:"interval_ns"`
+	Ready    bool          `json:"ready"`            // its engine answers
+	Leaving  bool          `json:"leaving,omitzero"` // drains, takes no more work; with Gone, the last word
+	Gone     bool          `json:"gone,omitzero"`    // forget it now
+	Models   []Model       `json:"models,omitempty"`
+	Engine   string        `json:"engine,omitempty"` // URL, for people
+	Load     Load          `json:"load"`
+}

@@ -1,0 +1,54 @@
+package wire
+
+import "time"
+
+// HandedInfo is the payload of a Handed frame.
+type HandedInfo struct {
+	Prefill      time.Duration `json:"prefill_ns"`             // the engine call
+	PromptTokens int           `json:"prompt_tokens,omitzero"` // as the engine counted; 0: it did not say
+	CachedTokens int           `json:"cached_tokens,omitzero"` // of them found in the prefix cache
+}
+
+// EndInfo is the payload of an End frame.
+type EndInfo struct {
+	PromptTokens     int `json:"prompt_tokens,omitzero"`     // from the engine's usage; 0: it did not say
+	CompletionTokens int `json:"completion_tokens,omitzero"` //
+	CachedTokens     int `json:"cached_tokens,omitzero"`     //
+}
+
+// Reason is why a run failed, as a word for metrics and for the router's decision.
+type Reason string
+
+// Reasons. Retryable says after which of them the router tries again.
+const (
+	EngineRejected Reason = "engine_rejected" // the engine answered 4xx: the client's fault, Body is the engine's own
+	EngineError    Reason = "engine_error"    // 5xx, or an answer that is not what the protocol says
+	EngineDown     Reason = "engine_down"     // no connection, or it broke
+	EngineTimeout  Reason = "engine_timeout"  // no byte within the worker's bound
+	NoHandle       Reason = "no_handle"       // prefill answered 200 without a KV handle: a configuration fault
+	HandleExpired  Reason = "handle_expired"  // the lease ended, or would, before decode could use it
+	HandleUsed     Reason = "handle_used"     // an earlier delivery may have read it
+	HandleMismatch Reason = "handle_mismatch" // the handle belongs to another body
+	BodyGone       Reason = "body_gone"       // the frontend or the bucket no longer has the body
+	WorkerStopping Reason = "worker_stopping" // the worker is draining and hands the job back
+	DeadlineOver   Reason = "deadline"        // the request's deadline passed
+)
+
+// Retryable tells whether another try may end differently.
+func (r Reason) Retryable() bool {
+	switch r {
+	case EngineDown, EngineError, EngineTimeout, HandleExpired, HandleUsed, WorkerStopping:
+		return true
+	case EngineRejected, NoHandle, HandleMismatch, BodyGone, DeadlineOver:
+		return false
+	}
+	return false
+}
+
+// Failure is the payload of a Fail frame.
+type Failure struct {
+	Reason  Reason `json:"reason"`
+	Message string `json:"message"`         // for the operator and, unless Body is set, the client
+	Status  int    `json:"status,omitzero"` // the engine's HTTP status, if it answered
+	Body    []byte `json:"body,omitempty"`  // the engine's error body, byte for byte
+}

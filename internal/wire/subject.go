@@ -1,0 +1,64 @@
+package wire
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Names of the two work-queue streams and of the claim-check bucket for large bodies.
+const (
+	PrefillStream = "BATON_PREFILL"
+	DecodeStream  = "BATON_DECODE"
+	BodyBucket    = "baton-bodies"
+)
+
+// Subjects that do not depend on a model or a process.
+const (
+	PrefillSubjects = "baton.prefill.>" // everything that BATON_PREFILL stores
+	DecodeSubjects  = "baton.decode.>"  // everything that BATON_DECODE stores
+	AnnounceSubject = "baton.fleet.announce"
+	HelloSubject    = "baton.fleet.hello"
+)
+
+// PrefillSubject is where a prefill job for model and class is published.
+func PrefillSubject(model string, class Class) string {
+	return "baton.prefill." + Token(model) + "." + class.String()
+}
+
+// PrefillFilter selects the prefill jobs of one model, of any class.
+func PrefillFilter(model string) string { return "baton.prefill." + Token(model) + ".*" }
+
+// DecodeSubject is where a decode job that any decode worker of model may take is published.
+func DecodeSubject(model string) string { return "baton.decode." + Token(model) + ".any" }
+
+// DecodeFilter selects the decode jobs of one model that any worker may take.
+func DecodeFilter(model string) string { return DecodeSubject(model) }
+
+// FramesSubject is where workers send frames for the clients of one frontend.
+func FramesSubject(frontend string) string { return "baton.frames." + Token(frontend) }
+
+// ControlSubject is where one worker takes control messages.
+func ControlSubject(worker string) string { return "baton.control." + Token(worker) }
+
+// BodySubject is where one frontend answers requests for bodies.
+func BodySubject(frontend string) string { return "baton.body." + Token(frontend) }
+
+// Token turns any name into one NATS subject token that is also a valid consumer name: every
+// byte outside [A-Za-z0-9_-] becomes "=XX" in upper-case hexadecimal, so different names stay
+// different. The empty name becomes "=".
+func Token(name string) string {
+	if name == "" {
+		return "="
+	}
+	var b strings.Builder
+	for i := range len(name) {
+		c := name[i]
+		switch {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '-', c == '_':
+			b.WriteByte(c)
+		default:
+			fmt.Fprintf(&b, "=%02X", c)
+		}
+	}
+	return b.String()
+}

@@ -80,6 +80,15 @@ func (r *Request) MsgID() string {
 	return fmt.Sprintf("%s.%d.%d", r.Frontend, r.Stream, r.Attempt)
 }
 
+// MsgID is the deduplication id of a decode job. It names the handle, too: a prompt that was
+// prefilled twice made two handles, and each needs its own decode leg to be released.
+func (j *DecodeJob) MsgID() string {
+	if j.Handle == nil {
+		return j.Request.MsgID()
+	}
+	return fmt.Sprintf("%s.%s.%d", j.Request.MsgID(), j.Handle.Worker, j.Handle.Serial)
+}
+
 // Message is a job as a NATS message without its subject.
 type Message struct {
 	Header map[string][]string
@@ -87,7 +96,7 @@ type Message struct {
 }
 
 // Encode turns the job into a message. Data shares memory with Body.
-func (j *PrefillJob) Encode() (Message, error) { return encode(j, &j.Request, j.Body) }
+func (j *PrefillJob) Encode() (Message, error) { return encode(j, &j.Request, j.MsgID(), j.Body) }
 
 // Encode turns the job into a message.
 func (j *DecodeJob) Encode() (Message, error) {
@@ -101,15 +110,15 @@ func (j *DecodeJob) Encode() (Message, error) {
 	data := binary.AppendUvarint(make([]byte, 0, binary.MaxVarintLen64+len(params)+len(j.Body)), uint64(len(params)))
 	data = append(data, params...)
 	data = append(data, j.Body...)
-	return encode(j, &j.Request, data)
+	return encode(j, &j.Request, j.MsgID(), data)
 }
 
-func encode(job any, r *Request, data []byte) (Message, error) {
+func encode(job any, r *Request, msgID string, data []byte) (Message, error) {
 	meta, err := json.Marshal(job)
 	if err != nil {
 		return Message{}, fmt.Errorf("encode job of request %s: %w", r.ID, err)
 	}
-	header := map[string][]string{JobHeader: {string(meta)}, MsgIDHeader: {r.MsgID()}}
+	header := map[string][]string{JobHeader: {string(meta)}, MsgIDHeader: {msgID}}
 	if r.Traceparent != "" {
 		header[TraceparentHeader] = []string{r.Traceparent}
 	}

@@ -1,0 +1,151 @@
+// Package bus is the only code that speaks NATS: the connection, the two work queues, the bucket
+// for large bodies, and plain publish, subscribe and request. What the messages say is wire's;
+// who fetches, orders or retries is the stages'.
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/baton-llm/baton/internal/wire"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// Errors that callers decide by.
+var (
+	ErrNoJetStream = errors.New("the NATS server has no JetStream")
+	ErrNoResponder = errors.New("nobody answers on this subject")
+	ErrFull        = errors.New("queue is full")
+	ErrTooLarge    = errors.New("message is larger than the NATS server takes")
+)
+
+// RemoteError is the other side's own word why it has no answer.
+type RemoteError string
+
+// Error returns the other side's text.
+func (e RemoteError) Error() string { return string(e) }
+
+// Bus is one process's connection to NATS. Its methods are safe for concurrent use.
+type Bus struct {
+	cfg     Config
+	nc      *nats.Conn
+	js      jetstream.JetStream
+	log     *slog.Logger
+	metrics *metrics
+	prefill *Queue[wire.PrefillJob]
+	decode  *Queue[wire.DecodeJob]
+	bodies  atomic.Pointer[jetstream.ObjectStore]
+
+	stop   context.CancelFunc // ends the keep-alive goroutines
+	owned  sync.WaitGroup
+	closed chan struct{} // the connection is closed for good
+}
+
+// Connect connects the process called name, to inproc if that is not nil, and creates or updates
+// the streams and the bucket. It tries until it works, Config.ConnectTimeout is over or ctx ends.
+// Afterwards a lost connection comes back by itself. The caller must Close the bus.
+func Connect(ctx context.Context, cfg Config, name string, inproc nats.InProcessConnProvider, reg prometheus.Registerer, log *slog.Logger) (*Bus, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, fmt.Errorf("connect to NATS: %w", err)
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, cfg.ConnectTimeout, fmt.Errorf("no success within nats.connect_timeout %v", cfg.ConnectTimeout))
+	defer cancel()
+	b := &Bus{cfg: cfg, log: log, metrics: newMetrics(reg), closed: make(chan struct{})}
+	if err := b.dial(ctx, name, inproc); err != nil {
+		return nil, fmt.Errorf("connect to NATS at %s: %w", cfg.where(inproc), err)
+	}
+	b.prefill = newQueue(b, queueSpec[wire.PrefillJob]{
+		name: "prefill", stream: wire.PrefillStream, subjects: wire.PrefillSubjects, cfg: cfg.Prefill,
+		maxBytes: cfg.maxBytes(cfg.Prefill.MaxBytes, 1<<30, 4<<30),
+		filter:   wire.PrefillFilter,
+		subject:  func(j *wire.PrefillJob) string { return wire.PrefillSubject(j.Model, j.Class) },
+		encode:   (*wire.PrefillJob).Encode, decode: wire.DecodePrefillJob,
+	})
+	b.decode = newQueue(b, queueSpec[wire.DecodeJob]{
+		name: "decode", stream: wire.DecodeStream, subjects: wire.DecodeSubjects, cfg: cfg.Decode,
+		maxBytes: cfg.maxBytes(cfg.Decode.MaxBytes, 1<<30, 4<<30),
+		filter:   wire.DecodeFilter,
+		subject:  func(j *wire.DecodeJob) string { return wire.DecodeSubject(j.Model) },
+		encode:   (*wire.DecodeJob).Encode, decode: wire.DecodeDecodeJob,
+	})
+	if err := b.open(ctx); err != nil {
+		b.nc.Close()
+		<-b.closed
+		if errors.Is(err, ErrNoJetStream) {
+			return nil, fmt.Errorf("the NATS server at %s has no JetStream; start it with `nats-server -js`: %w", cfg.where(inproc), err)
+		}
+		return nil, fmt.Errorf("prepare JetStream at %s: %w", cfg.where(inproc), err)
+	}
+	reg.MustRegister(newDepthCollector("prefill", b.prefill.Stats), newDepthCollector("decode", b.decode.Stats))
+	ctx, b.stop = context.WithCancel(context.WithoutCancel(ctx))
+	b.owned.Go(func() { b.prefill.keepAlive(ctx) })
+	b.owned.Go(func() { b.decode.keepAlive(ctx) })
+	return b, nil
+}
+
+// open prepares what the bus keeps at the server. A JetStream that just starts refuses for a while.
+func (b *Bus) open(ctx context.Context) error {
+	try := func() error {
+		if _, err := b.js.AccountInfo(ctx); err != nil {
+			if errors.Is(err, jetstream.ErrJetStreamNotEnabled) || errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount) {
+				return ErrNoJetStream
+			}
+			return fmt.Errorf("ask for the account: %w", err)
+		}
+		return errors.Join(b.prefill.ensure(ctx), b.decode.ensure(ctx), b.openBodies(ctx))
+	}
+	return persist(ctx, try, func(err error) bool { return !transient(err) })
+}
+
+// Close sends what is buffered, within Config.CloseTimeout, and ends the connection. Open
+// deliveries are no longer kept alive. It may be called once.
+func (b *Bus) Close() {
+	b.stop()
+	b.owned.Wait()
+	timer := time.NewTimer(b.cfg.CloseTimeout)
+	defer timer.Stop()
+	if err := b.nc.Drain(); err == nil {
+		select {
+		case <-b.closed:
+			return
+		case <-timer.C:
+		}
+	}
+	b.nc.Close()
+	<-b.closed
+}
+
+// Prefill is the queue of prefill jobs.
+func (b *Bus) Prefill() *Queue[wire.PrefillJob] { return b.prefill }
+
+// Decode is the queue of decode jobs.
+func (b *Bus) Decode() *Queue[wire.DecodeJob] { return b.decode }
+
+// Connected tells whether the server is reachable now.
+func (b *Bus) Connected() bool { return b.nc.IsConnected() }
+
+// MaxPayload is the most bytes of one message, headers included.
+func (b *Bus) MaxPayload() int { return int(b.nc.MaxPayload()) }
+
+// bound gives a request its longest time.
+func (b *Bus) bound(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(ctx, b.cfg.RequestTimeout)
+}
+
+func (b *Bus) keptAsItIs(ctx context.Context, what string, err error) {
+	b.log.WarnContext(ctx, "server refused to change what exists, using it as it is", slog.String("name", what), slog.Any("error", err))
+}
+
+func (c Config) storage() jetstream.StorageType {
+	if c.Storage == File {
+		return jetstream.FileStorage
+	}
+	return jetstream.MemoryStorage
+}

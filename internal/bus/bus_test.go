@@ -1,0 +1,421 @@
+package bus_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/baton-llm/baton/internal/bus"
+	"github.com/baton-llm/baton/internal/natsd"
+	"github.com/baton-llm/baton/internal/wire"
+	"github.com/google/go-cmp/cmp"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) {
+	natsd.HoldClock()
+	goleak.VerifyTestMain(m, goleak.IgnoreCurrent())
+}
+
+var quiet = slog.New(slog.DiscardHandler)
+
+// fixture is one server and one bus on it, in a synctest bubble: all waits are virtual.
+type fixture struct {
+	*testing.T
+	server *natsd.Server
+	bus    *bus.Bus
+	reg    *prometheus.Registry
+}
+
+func inBubble(t *testing.T, change func(*bus.Config), test func(f *fixture)) {
+	t.Helper()
+	natsd.DropPooledTimers()
+	synctest.Test(t, func(t *testing.T) {
+		s, err := natsd.Start(natsd.DefaultConfig(), quiet)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() {
+			if err := s.Stop(context.Background()); err != nil {
+				t.Error(err)
+			}
+		}()
+		cfg := bus.DefaultConfig()
+		if change != nil {
+			change(&cfg)
+		}
+		reg := prometheus.NewRegistry()
+		b, err := bus.Connect(t.Context(), cfg, "test", s, reg, quiet)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer b.Close()
+		test(&fixture{T: t, server: s, bus: b, reg: reg})
+	})
+}
+
+// js is a second connection that works behind the bus's back.
+func (f *fixture) js() (js jetstream.JetStream, done func()) {
+	f.Helper()
+	closed := make(chan struct{})
+	nc, err := nats.Connect("", nats.InProcessServer(f.server), nats.ClosedHandler(func(*nats.Conn) { close(closed) }))
+	if err != nil {
+		f.Fatal(err)
+	}
+	js, err = jetstream.New(nc)
+	if err != nil {
+		f.Fatal(err)
+	}
+	return js, func() { nc.Close(); <-closed }
+}
+
+func job(model string, stream uint64) *wire.PrefillJob {
+	body := []byte(`{"prompt":"x"}`)
+	return &wire.PrefillJob{Body: body, Request: wire.Request{
+		ID: fmt.Sprintf("r%d", stream), Frontend: "f1", Stream: stream, Attempt: 1, Model: model,
+		Digest: wire.BodyDigest(body), BodySize: len(body),
+	}}
+}
+
+func (f *fixture) publish(j *wire.PrefillJob) bus.Receipt {
+	f.Helper()
+	r, err := f.bus.Prefill().Publish(f.Context(), j)
+	if err != nil {
+		f.Fatal(err)
+	}
+	return r
+}
+
+func (f *fixture) fetch(b *bus.Bus, model string, n int, wait time.Duration) (out []*bus.Delivery[wire.PrefillJob]) {
+	f.Helper()
+	for d, err := range b.Prefill().Fetch(f.Context(), model, n, wait) {
+		if err != nil {
+			f.Fatal(err)
+		}
+		out = append(out, d)
+	}
+	return out
+}
+
+func (f *fixture) one(model string) *bus.Delivery[wire.PrefillJob] {
+	f.Helper()
+	got := f.fetch(f.bus, model, 1, time.Minute)
+	if len(got) != 1 {
+		f.Fatalf("fetched %d jobs of %s, want 1", len(got), model)
+	}
+	return got[0]
+}
+
+func (f *fixture) depth(want uint64) {
+	f.Helper()
+	d, err := f.bus.Prefill().Stats(f.Context())
+	if err != nil {
+		f.Fatal(err)
+	}
+	if d.Messages != want {
+		f.Errorf("queue holds %d jobs, want %d", d.Messages, want)
+	}
+}
+
+func TestJobIsDeliveredWholeAndLeavesTheQueueWhenDone(t *testing.T) {
+	inBubble(t, nil, func(f *fixture) {
+		want := job("meta/llama 3.1", 1)
+		f.publish(want)
+		time.Sleep(7 * time.Second)
+		d := f.one(want.Model)
+		if diff := cmp.Diff(*want, d.Job); diff != "" {
+			f.Error(diff)
+		}
+		if d.Deliveries != 1 || d.Queued.Round(time.Second) != 7*time.Second {
+			f.Errorf("Deliveries = %d, Queued = %v; want 1, 7s", d.Deliveries, d.Queued)
+		}
+		f.depth(1)
+		if err := d.Done(f.Context()); err != nil {
+			f.Fatal(err)
+		}
+		if err := d.Retry(f.Context(), 0); !errors.Is(err, bus.ErrSettled) {
+			f.Errorf("second settling = %v, want ErrSettled", err)
+		}
+		f.depth(0)
+	})
+}
+
+func TestFetchEndsAfterItsWait(t *testing.T) {
+	inBubble(t, nil, func(f *fixture) {
+		begin := time.Now()
+		if got := f.fetch(f.bus, "m", 4, 20*time.Second); len(got) != 0 {
+			f.Errorf("fetched %d jobs from an empty queue", len(got))
+		}
+		if took := time.Since(begin); took < 18*time.Second || took > 21*time.Second {
+			f.Errorf("Fetch took %v, want about 20s", took)
+		}
+	})
+}
+
+func TestFetchYieldsAJobAsItComes(t *testing.T) {
+	inBubble(t, nil, func(f *fixture) {
+		f.publish(job("m", 1))
+		begin := time.Now()
+		for d, err := range f.bus.Prefill().Fetch(f.Context(), "m", 8, time.Minute) {
+			if err != nil {
+				f.Fatal(err)
+			}
+			if took := time.Since(begin); took > time.Second {
+				f.Errorf("job came after %v", took)
+			}
+			if err := d.Done(f.Context()); err != nil {
+				f.Error(err)
+			}
+			break
+		}
+	})
+}
+
+func TestRetryDeliversAgainAfterTheDelay(t *testing.T) {
+	inBubble(t, nil, func(f *fixture) {
+		f.publish(job("m", 1))
+		begin := time.Now()
+		if err := f.one("m").Retry(f.Context(), 10*time.Second); err != nil {
+			f.Fatal(err)
+		}
+		d := f.one("m")
+		if took := time.Since(begin).Round(time.Second); d.Deliveries != 2 || took != 10*time.Second {
+			f.Errorf("delivery %d after %v, want 2 after 10s", d.Deliveries, took)
+		}
+	})
+}
+
+func TestJobOfADeadProcessGoesToAnotherAfterAckWait(t *testing.T) {
+	inBubble(t, nil, func(f *fixture) {
+		f.publish(job("m", 1))
+		dying, err := bus.Connect(f.Context(), bus.DefaultConfig(), "dying", f.server, prometheus.NewRegistry(), quiet)
+		if err != nil {
+			f.Fatal(err)
+		}
+		if got := f.fetch(dying, "m", 1, time.Minute); len(got) != 1 {
+			f.Fatalf("fetched %d jobs", len(got))
+		}
+		begin := time.Now()
+		dying.Close()
+		d := f.one("m")
+		if took := time.Since(begin).Round(time.Second); d.Deliveries != 2 || took != 30*time.Second {
+			f.Errorf("delivery %d after %v, want 2 after 30s", d.Deliveries, took)
+		}
+	})
+}
+
+func TestOpenDeliveryIsKeptAlive(t *testing.T) {
+	inBubble(t, nil, func(f *fixture) {
+		f.publish(job("m", 1))
+		d := f.one("m")
+		if got := f.fetch(f.bus, "m", 1, 10*time.Minute); len(got) != 0 {
+			f.Errorf("a job in hand was delivered again")
+		}
+		if err := d.Done(f.Context()); err != nil {
+			f.Error(err)
+		}
+	})
+}
+
+func TestJobIsDroppedAfterItsLastDelivery(t *testing.T) {
+	inBubble(t, func(c *bus.Config) { c.Prefill.MaxDeliver = 2 }, func(f *fixture) {
+		f.publish(job("m", 1))
+		for i, last := range []bool{false, true} {
+			d := f.one("m")
+			if d.Last != last {
+				f.Errorf("delivery %d: Last = %v", i+1, d.Last)
+			}
+			if err := d.Retry(f.Context(), 0); err != nil {
+				f.Fatal(err)
+			}
+		}
+		if got := f.fetch(f.bus, "m", 1, time.Minute); len(got) != 0 {
+			f.Errorf("delivered more than max_deliver times")
+		}
+		synctest.Wait()
+		f.depth(0)
+	})
+}
+
+func TestSameTryPublishedTwiceIsOneJob(t *testing.T) {
+	inBubble(t, nil, func(f *fixture) {
+		first, second := f.publish(job("m", 1)), f.publish(job("m", 1))
+		if first.Duplicate || !second.Duplicate || first.Seq != second.Seq {
+			f.Errorf("receipts %+v, %+v; want the second to be a duplicate of the first", first, second)
+		}
+		f.depth(1)
+	})
+}
+
+func TestFullQueueRefuses(t *testing.T) {
+	for name, change := range map[string]func(*bus.Config){
+		"messages": func(c *bus.Config) { c.Prefill.MaxMsgs = 2 },
+		"bytes":    func(c *bus.Config) { c.Prefill.MaxBytes = 25_000 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, change, func(f *fixture) {
+				jobs := []*wire.PrefillJob{job("m", 1), job("m", 2), job("m", 3)}
+				for _, j := range jobs {
+					j.Body = make([]byte, 10_000)
+				}
+				f.publish(jobs[0])
+				f.publish(jobs[1])
+				if _, err := f.bus.Prefill().Publish(f.Context(), jobs[2]); !errors.Is(err, bus.ErrFull) {
+					f.Errorf("Publish = %v, want ErrFull", err)
+				}
+				f.depth(2)
+			})
+		})
+	}
+}
+
+func TestTooLargeJobIsRefusedByName(t *testing.T) {
+	inBubble(t, nil, func(f *fixture) {
+		j := job("m", 1)
+		j.Body = make([]byte, f.bus.MaxPayload())
+		if _, err := f.bus.Prefill().Publish(f.Context(), j); !errors.Is(err, bus.ErrTooLarge) {
+			f.Errorf("Publish = %v, want ErrTooLarge", err)
+		}
+	})
+}
+
+func TestRemoveTellsWhetherTheJobWasThere(t *testing.T) {
+	inBubble(t, nil, func(f *fixture) {
+		r := f.publish(job("m", 1))
+		for _, want := range []bool{true, false} {
+			if was, err := f.bus.Prefill().Remove(f.Context(), r.Seq); err != nil || was != want {
+				f.Errorf("Remove = %v, %v; want %v", was, err, want)
+			}
+		}
+		if was, err := f.bus.Prefill().Remove(f.Context(), 999); err != nil || was {
+			f.Errorf("Remove of what never was = %v, %v", was, err)
+		}
+		if got := f.fetch(f.bus, "m", 1, time.Second); len(got) != 0 {
+			f.Error("a removed job was delivered")
+		}
+	})
+}
+
+func TestModelsAndQueuesAreIsolated(t *testing.T) {
+	inBubble(t, nil, func(f *fixture) {
+		f.publish(job("a", 1))
+		d := &wire.DecodeJob{Request: job("b", 1).Request, Whole: true, Body: []byte("{}")}
+		if _, err := f.bus.Decode().Publish(f.Context(), d); err != nil {
+			f.Fatal(err)
+		}
+		if got := f.fetch(f.bus, "b", 1, time.Second); len(got) != 0 {
+			f.Error("job of another model or queue was delivered")
+		}
+		for got, err := range f.bus.Decode().Fetch(f.Context(), "b", 1, time.Minute) {
+			if err != nil {
+				f.Fatal(err)
+			}
+			if diff := cmp.Diff(*d, got.Job); diff != "" {
+				f.Error(diff)
+			}
+		}
+		f.one("a")
+	})
+}
+
+func TestMessageThatIsNoJobIsDroppedAndCounted(t *testing.T) {
+	inBubble(t, nil, func(f *fixture) {
+		js, done := f.js()
+		defer done()
+		if _, err := js.Publish(f.Context(), wire.PrefillSubject("m", wire.Batch), []byte("rubbish")); err != nil {
+			f.Fatal(err)
+		}
+		if got := f.fetch(f.bus, "m", 1, time.Second); len(got) != 0 {
+			f.Error("rubbish was delivered")
+		}
+		synctest.Wait()
+		f.depth(0)
+		want := "# HELP baton_queue_undecodable_total Messages dropped because they are no job.\n# TYPE baton_queue_undecodable_total counter\nbaton_queue_undecodable_total{queue=\"prefill\"} 1\n"
+		if err := testutil.GatherAndCompare(f.reg, strings.NewReader(want), "baton_queue_undecodable_total"); err != nil {
+			f.Error(err)
+		}
+	})
+}
+
+func TestFetchSurvivesWhatIsLostAtTheServer(t *testing.T) {
+	for name, lose := range map[string]func(context.Context, jetstream.JetStream) error{
+		"consumer": func(ctx context.Context, js jetstream.JetStream) error {
+			return js.DeleteConsumer(ctx, wire.PrefillStream, wire.Token("m"))
+		},
+		"stream": func(ctx context.Context, js jetstream.JetStream) error {
+			return js.DeleteStream(ctx, wire.PrefillStream)
+		},
+	} {
+		for when, during := range map[string]bool{"between fetches": false, "during a fetch": true} {
+			t.Run(name+" "+when, func(t *testing.T) {
+				inBubble(t, nil, func(f *fixture) {
+					f.fetch(f.bus, "m", 1, time.Second)
+					js, done := f.js()
+					defer done()
+					loss := func() {
+						if err := lose(f.Context(), js); err != nil {
+							f.Error(err)
+						}
+						time.Sleep(5 * time.Second)
+						if _, err := f.bus.Prefill().Publish(f.Context(), job("m", 1)); err != nil {
+							f.Error(err)
+						}
+					}
+					finished := make(chan struct{})
+					go func() {
+						defer close(finished)
+						if during {
+							time.Sleep(time.Second)
+						}
+						loss()
+					}()
+					if !during {
+						<-finished
+					}
+					f.one("m")
+					<-finished
+				})
+			})
+		}
+	}
+}
+
+func TestDepthIsScraped(t *testing.T) {
+	inBubble(t, nil, func(f *fixture) {
+		f.publish(job("m", 1))
+		time.Sleep(9 * time.Second)
+		d, err := f.bus.Prefill().Stats(f.Context())
+		if err != nil || d.Oldest.Round(time.Second) != 9*time.Second {
+			f.Errorf("Stats = %+v, %v; want an age of 9s", d, err)
+		}
+		want := "# HELP baton_queue_messages Jobs in the queue, delivered and unfinished ones included.\n# TYPE baton_queue_messages gauge\nbaton_queue_messages{queue=\"decode\"} 0\nbaton_queue_messages{queue=\"prefill\"} 1\n"
+		if err := testutil.GatherAndCompare(f.reg, strings.NewReader(want), "baton_queue_messages"); err != nil {
+			f.Error(err)
+		}
+	})
+}
+
+func TestLimitsOfAnExistingStreamAreUpdated(t *testing.T) {
+	inBubble(t, nil, func(f *fixture) {
+		cfg := bus.DefaultConfig()
+		cfg.Prefill.MaxMsgs = 1
+		second, err := bus.Connect(f.Context(), cfg, "second", f.server, prometheus.NewRegistry(), quiet)
+		if err != nil {
+			f.Fatal(err)
+		}
+		defer second.Close()
+		f.publish(job("m", 1))
+		if _, err := f.bus.Prefill().Publish(f.Context(), job("m", 2)); !errors.Is(err, bus.ErrFull) {
+			f.Errorf("Publish = %v, want ErrFull by the new limit", err)
+		}
+	})
+}

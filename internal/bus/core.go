@@ -1,0 +1,91 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+
+	"github.com/baton-llm/baton/internal/wire"
+	"github.com/nats-io/nats.go"
+)
+
+// Publish sends one message to whoever listens. It does not wait for the server: while the
+// connection is lost, messages are buffered up to a bound and refused beyond it. data may be used
+// again after the call.
+func (b *Bus) Publish(subject string, data []byte) error {
+	if err := b.nc.Publish(subject, data); err != nil {
+		return fmt.Errorf("publish to %s: %w", subject, tooLarge(err))
+	}
+	return nil
+}
+
+// Subscribe calls handle for each message of subject, one after the other. data belongs to handle.
+// When Subscribe returns, the server knows of the subscription. A handle that lags behind by more
+// than the configured bounds loses messages, which is counted. stop does not wait for a call of
+// handle that is under way.
+func (b *Bus) Subscribe(subject string, handle func(data []byte)) (stop func(), err error) {
+	return b.subscribe(subject, func(m *nats.Msg) { handle(m.Data) })
+}
+
+// Answer replies to each request to subject with what handle returns, one after the other. An
+// error reaches the one who asked as a RemoteError, so its text must be fit to leave the process.
+func (b *Bus) Answer(subject string, handle func(req []byte) (reply []byte, err error)) (stop func(), err error) {
+	return b.subscribe(subject, func(m *nats.Msg) {
+		reply := nats.NewMsg(m.Reply)
+		data, err := handle(m.Data)
+		if err == nil && len(data) > b.MaxPayload() {
+			err = fmt.Errorf("answer of %d bytes is larger than the NATS server takes", len(data))
+		}
+		if err != nil {
+			reply.Header.Set(wire.ErrorHeader, err.Error())
+		} else {
+			reply.Data = data
+		}
+		if err := m.RespondMsg(reply); err != nil {
+			b.log.Warn("answer not sent", slog.String("subject", subject), slog.Any("error", err))
+		}
+	})
+}
+
+func (b *Bus) subscribe(subject string, handle nats.MsgHandler) (stop func(), err error) {
+	sub, err := b.nc.Subscribe(subject, handle)
+	if err != nil {
+		return nil, fmt.Errorf("subscribe to %s: %w", subject, err)
+	}
+	if err := errors.Join(sub.SetPendingLimits(b.cfg.PendingMessages, b.cfg.PendingBytes), b.nc.FlushTimeout(b.cfg.RequestTimeout)); err != nil {
+		return nil, fmt.Errorf("subscribe to %s: %w", subject, errors.Join(err, sub.Unsubscribe()))
+	}
+	return func() {
+		if err := sub.Unsubscribe(); err != nil && !errors.Is(err, nats.ErrConnectionClosed) && !errors.Is(err, nats.ErrBadSubscription) {
+			b.log.Warn("subscription not ended", slog.String("subject", subject), slog.Any("error", err))
+		}
+	}, nil
+}
+
+// Request asks subject and returns the answer, within Config.RequestTimeout. Errors: ErrNoResponder,
+// RemoteError, ctx's.
+func (b *Bus) Request(ctx context.Context, subject string, req []byte) ([]byte, error) {
+	ctx, cancel := b.bound(ctx)
+	defer cancel()
+	reply, err := b.nc.RequestWithContext(ctx, subject, req)
+	if errors.Is(err, nats.ErrNoResponders) {
+		err = ErrNoResponder
+	}
+	if err == nil {
+		if text, ok := reply.Header[wire.ErrorHeader]; ok && len(text) > 0 {
+			err = RemoteError(text[0])
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("request to %s: %w", subject, tooLarge(err))
+	}
+	return reply.Data, nil
+}
+
+func tooLarge(err error) error {
+	if errors.Is(err, nats.ErrMaxPayload) {
+		return ErrTooLarge
+	}
+	return err
+}

@@ -1,0 +1,71 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// ErrSettled is returned by the second of Done, Retry and Drop of one delivery.
+var ErrSettled = errors.New("delivery is settled already")
+
+// Delivery is one job in the hands of this process. From Fetch on, the bus keeps it alive at the
+// server until Done, Retry or Drop; whoever holds it must call exactly one of them. A process that
+// dies loses it to another after the queue's ack_wait. Methods are safe for concurrent use.
+type Delivery[J any] struct {
+	Job        J
+	Deliveries int           // from 1; more means that an earlier holder died, or handed it back
+	Last       bool          // a Retry now would drop the job: it was delivered max_deliver times
+	Queued     time.Duration // publish to this delivery, by the clocks of server and this process
+
+	msg     jetstream.Msg
+	queue   *Queue[J]
+	settled atomic.Bool
+}
+
+// Done removes the job from the queue and returns when the server has said so. After an error the
+// job may be delivered again.
+func (d *Delivery[J]) Done(ctx context.Context) error {
+	return d.settle(ctx, "acknowledge", d.msg.DoubleAck)
+}
+
+// Retry hands the job back; it is delivered again after delay.
+func (d *Delivery[J]) Retry(ctx context.Context, delay time.Duration) error {
+	return d.settle(ctx, "hand back", func(context.Context) error {
+		if delay <= 0 {
+			return d.msg.Nak()
+		}
+		return d.msg.NakWithDelay(delay)
+	})
+}
+
+// Drop removes the job without its having been done.
+func (d *Delivery[J]) Drop(ctx context.Context) error {
+	return d.settle(ctx, "drop", func(context.Context) error { return d.msg.Term() })
+}
+
+// KeepAlive restarts the job's ack_wait now; the bus does so by itself, so this is only for a
+// holder that is about to be slow in a way the bus cannot see.
+func (d *Delivery[J]) KeepAlive() error {
+	if d.settled.Load() {
+		return ErrSettled
+	}
+	return d.msg.InProgress()
+}
+
+func (d *Delivery[J]) settle(ctx context.Context, what string, send func(context.Context) error) error {
+	if !d.settled.CompareAndSwap(false, true) {
+		return fmt.Errorf("%s job of %s: %w", what, d.queue.name, ErrSettled)
+	}
+	d.queue.forget(d)
+	ctx, cancel := d.queue.bus.bound(ctx)
+	defer cancel()
+	if err := send(ctx); err != nil {
+		return fmt.Errorf("%s job of %s: %w", what, d.queue.name, err)
+	}
+	return nil
+}

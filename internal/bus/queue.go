@@ -1,0 +1,380 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"log/slog"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/baton-llm/baton/internal/wire"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// Receipt says where a published job is.
+type Receipt struct {
+	Seq       uint64 // in the stream, for Remove
+	Duplicate bool   // the same try was published before; Seq is that one's
+}
+
+// Depth is what a queue holds, delivered and unfinished jobs included.
+type Depth struct {
+	Messages uint64
+	Bytes    uint64
+	Oldest   time.Duration // age of the first job; 0: empty
+}
+
+// maxAckPending never binds before the stream's own limit on jobs.
+const maxAckPending = 1 << 20
+
+// queueSpec is all in which the queues differ.
+type queueSpec[J any] struct {
+	name, stream, subjects string
+
+	cfg      QueueConfig
+	maxBytes int64
+	filter   func(model string) string
+	subject  func(*J) string
+	encode   func(*J) (wire.Message, error)
+	decode   func(wire.Message) (J, error)
+}
+
+// Queue is a durable work queue of jobs: a job leaves it when a delivery of it is settled. Its
+// methods are safe for concurrent use.
+type Queue[J any] struct {
+	queueSpec[J]
+
+	bus *Bus
+	log *slog.Logger
+
+	mu        sync.Mutex
+	handle    jetstream.Stream
+	consumers map[string]jetstream.Consumer // by model; as many as this process serves
+	open      map[*Delivery[J]]struct{}
+}
+
+func newQueue[J any](b *Bus, spec queueSpec[J]) *Queue[J] {
+	return &Queue[J]{
+		queueSpec: spec, bus: b, log: b.log.With(slog.String("queue", spec.name)),
+		consumers: map[string]jetstream.Consumer{}, open: map[*Delivery[J]]struct{}{},
+	}
+}
+
+// ensure creates the stream, or updates it to the configuration where the server allows.
+func (q *Queue[J]) ensure(ctx context.Context) error {
+	stream, err := q.bus.js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{
+		Name:       q.stream,
+		Subjects:   []string{q.subjects},
+		Retention:  jetstream.WorkQueuePolicy,
+		Discard:    jetstream.DiscardNew,
+		MaxMsgs:    q.cfg.MaxMsgs,
+		MaxBytes:   q.maxBytes,
+		MaxAge:     q.cfg.MaxAge,
+		Duplicates: q.cfg.duplicates(),
+		Storage:    q.bus.cfg.storage(),
+		Replicas:   q.bus.cfg.Replicas,
+	})
+	if err != nil {
+		existing, e := q.bus.js.Stream(ctx, q.stream)
+		if e != nil {
+			return fmt.Errorf("create stream %s: %w", q.stream, err)
+		}
+		if r := existing.CachedInfo().Config.Retention; r != jetstream.WorkQueuePolicy {
+			return fmt.Errorf("stream %s exists with retention %v, want a work queue; delete it: %w", q.stream, r, err)
+		}
+		q.bus.keptAsItIs(ctx, q.stream, err)
+		stream = existing
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.handle = stream
+	return nil
+}
+
+// Publish stores a job and returns when the server has it. Errors: ErrFull when a limit of the
+// queue refuses it, ErrTooLarge when its body must go to PutBody first. After any other error the
+// job may or may not be stored; publishing it again with the same attempt cannot make it two.
+func (q *Queue[J]) Publish(ctx context.Context, job *J) (Receipt, error) {
+	m, err := q.encode(job)
+	if err != nil {
+		return Receipt{}, err
+	}
+	ctx, cancel := q.bus.bound(ctx)
+	defer cancel()
+	msg := &nats.Msg{Subject: q.subject(job), Header: nats.Header(m.Header), Data: m.Data}
+	if size := msg.Size() - len(msg.Subject); size > q.bus.MaxPayload() {
+		return Receipt{}, fmt.Errorf("publish %s job of %d bytes, %d allowed: %w", q.name, size, q.bus.MaxPayload(), ErrTooLarge)
+	}
+	ack, err := q.bus.js.PublishMsg(ctx, msg)
+	if lost(err) {
+		if err = q.ensure(ctx); err == nil {
+			ack, err = q.bus.js.PublishMsg(ctx, msg)
+		}
+	}
+	if isFull(err) {
+		err = ErrFull
+	}
+	if err != nil {
+		return Receipt{}, fmt.Errorf("publish %s job: %w", q.name, tooLarge(err))
+	}
+	if !ack.Duplicate {
+		q.bus.metrics.published.WithLabelValues(q.name).Inc()
+	}
+	return Receipt{Seq: ack.Sequence, Duplicate: ack.Duplicate}, nil
+}
+
+// isFull tells whether a limit of the stream or the server refused a message.
+func isFull(err error) bool {
+	api, ok := errors.AsType[*jetstream.APIError](err)
+	if !ok {
+		return false
+	}
+	switch api.ErrorCode {
+	case 10023, 10028, 10047: // insufficient resources, memory, storage
+		return true
+	case 10077: // the store refused, and says why
+		return strings.Contains(api.Description, "maximum messages") || strings.Contains(api.Description, "maximum bytes")
+	}
+	return false
+}
+
+// Remove deletes a job by its receipt's Seq and tells whether it was still there. Who holds a
+// delivery of it is not told.
+func (q *Queue[J]) Remove(ctx context.Context, seq uint64) (bool, error) {
+	ctx, cancel := q.bus.bound(ctx)
+	defer cancel()
+	err := q.current().DeleteMsg(ctx, seq)
+	if err == nil {
+		return true, nil
+	}
+	// The client keeps only the text of the server's error (10043, "sequence N not found").
+	gone := errors.Is(err, jetstream.ErrMsgDeleteUnsuccessful) && strings.Contains(err.Error(), "not found")
+	if gone || lost(err) || errors.Is(err, jetstream.ErrMsgNotFound) {
+		return false, nil
+	}
+	return false, fmt.Errorf("remove %s job %d: %w", q.name, seq, err)
+}
+
+// Stats asks the server for the queue's depth.
+func (q *Queue[J]) Stats(ctx context.Context) (Depth, error) {
+	ctx, cancel := q.bus.bound(ctx)
+	defer cancel()
+	info, err := q.current().Info(ctx)
+	if err != nil {
+		return Depth{}, fmt.Errorf("ask for depth of %s queue: %w", q.name, err)
+	}
+	d := Depth{Messages: info.State.Msgs, Bytes: info.State.Bytes}
+	if d.Messages > 0 {
+		d.Oldest = max(0, time.Since(info.State.FirstTime))
+	}
+	return d, nil
+}
+
+func (q *Queue[J]) current() jetstream.Stream {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.handle
+}
+
+// Fetch yields up to n jobs of model as they come, and ends after n, after wait, when ctx ends or
+// with an error; a job that was under way when ctx ended may still be yielded, or comes again after
+// ack_wait. Who breaks off early hands back what came meanwhile. Jobs are kept alive only once
+// yielded, so a loop body with n > 1 must not block for long. Fetch creates the model's
+// consumer on first use, creates it again when it is lost, and yields an error only if that, or
+// whatever else went wrong, lasts until wait is over.
+func (q *Queue[J]) Fetch(ctx context.Context, model string, n int, wait time.Duration) iter.Seq2[*Delivery[J], error] {
+	return func(yield func(*Delivery[J], error) bool) {
+		ctx, cancel := context.WithTimeout(ctx, wait)
+		defer cancel()
+		left := n
+		for pause := backoffFirst; left > 0 && ctx.Err() == nil; pause = min(2*pause, backoffMost) {
+			got, err := q.pull(ctx, model, left, yield)
+			if left -= got; got > 0 {
+				pause = backoffFirst
+			}
+			if err == nil {
+				return
+			}
+			q.forgetConsumer(model)
+			if !transient(err) {
+				yield(nil, fmt.Errorf("fetch %s jobs: %w", q.name, err))
+				return
+			}
+			q.log.WarnContext(ctx, "fetch interrupted", slog.Any("error", err))
+			if sleep(ctx, pause) != nil {
+				if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+					yield(nil, fmt.Errorf("fetch %s jobs: %w", q.name, err))
+				}
+				return
+			}
+		}
+	}
+}
+
+// pull makes one pull request of n that ends with ctx, which has a deadline. Without an error there
+// is nothing more to fetch now.
+func (q *Queue[J]) pull(ctx context.Context, model string, n int, yield func(*Delivery[J], error) bool) (got int, err error) {
+	consumer, err := q.consumer(ctx, model)
+	if errors.Is(ctx.Err(), context.Canceled) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	batch, err := consumer.Fetch(n, jetstream.FetchContext(ctx))
+	if ctx.Err() != nil {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	for msg := range batch.Messages() {
+		d := q.deliver(ctx, msg)
+		if d == nil {
+			continue
+		}
+		got++
+		if !yield(d, nil) {
+			cancel()
+			for msg := range batch.Messages() {
+				q.handBack(msg)
+			}
+			return got, nil
+		}
+	}
+	if ctx.Err() != nil {
+		return got, nil
+	}
+	return got, batch.Error()
+}
+
+// deliver turns a message into a delivery that is kept alive, or drops it and returns nil.
+func (q *Queue[J]) deliver(ctx context.Context, msg jetstream.Msg) *Delivery[J] {
+	meta, err := msg.Metadata()
+	var job J
+	if err == nil {
+		job, err = q.decode(wire.Message{Header: msg.Headers(), Data: msg.Data()})
+	}
+	if err != nil {
+		q.bus.metrics.undecodable.WithLabelValues(q.name).Inc()
+		q.log.ErrorContext(ctx, "message is no job, dropped", slog.String("subject", msg.Subject()), slog.Any("error", err))
+		q.drop(ctx, msg)
+		return nil
+	}
+	if meta.NumDelivered > uint64(q.cfg.MaxDeliver) {
+		q.bus.metrics.exhausted.WithLabelValues(q.name).Inc()
+		q.log.ErrorContext(ctx, "job dropped after its last delivery", slog.Uint64("seq", meta.Sequence.Stream), slog.Int("max_deliver", q.cfg.MaxDeliver))
+		q.drop(ctx, msg)
+		return nil
+	}
+	d := &Delivery[J]{
+		Job: job, Deliveries: int(meta.NumDelivered), Last: meta.NumDelivered == uint64(q.cfg.MaxDeliver),
+		Queued: max(0, time.Since(meta.Timestamp)), msg: msg, queue: q,
+	}
+	q.bus.metrics.delivered.WithLabelValues(q.name).Inc()
+	if d.Deliveries > 1 {
+		q.bus.metrics.redelivered.WithLabelValues(q.name).Inc()
+	} else {
+		q.bus.metrics.wait.WithLabelValues(q.name).Observe(d.Queued.Seconds())
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.open[d] = struct{}{}
+	return d
+}
+
+func (q *Queue[J]) drop(ctx context.Context, msg jetstream.Msg) {
+	if err := msg.Term(); err != nil {
+		q.log.WarnContext(ctx, "message not dropped", slog.Any("error", err))
+	}
+}
+
+func (q *Queue[J]) handBack(msg jetstream.Msg) {
+	if err := msg.Nak(); err != nil {
+		q.log.Warn("job not handed back, it comes again after ack_wait", slog.Any("error", err))
+	}
+}
+
+func (q *Queue[J]) forget(d *Delivery[J]) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	delete(q.open, d)
+}
+
+func (q *Queue[J]) consumer(ctx context.Context, model string) (jetstream.Consumer, error) {
+	q.mu.Lock()
+	c, ok := q.consumers[model]
+	q.mu.Unlock()
+	if ok {
+		return c, nil
+	}
+	create := func() (jetstream.Consumer, error) {
+		return q.bus.js.CreateOrUpdateConsumer(ctx, q.stream, jetstream.ConsumerConfig{
+			Durable:       wire.Token(model),
+			FilterSubject: q.filter(model),
+			AckPolicy:     jetstream.AckExplicitPolicy,
+			AckWait:       q.cfg.AckWait,
+			MaxDeliver:    -1, // deliver counts: a message past the server's own limit stays in the stream unseen
+			MaxAckPending: maxAckPending,
+			Replicas:      q.bus.cfg.Replicas,
+		})
+	}
+	c, err := create()
+	if lost(err) {
+		if err = q.ensure(ctx); err == nil {
+			c, err = create()
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("create consumer for model %s: %w", model, err)
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.consumers[model] = c
+	return c, nil
+}
+
+func (q *Queue[J]) forgetConsumer(model string) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	delete(q.consumers, model)
+}
+
+// keepAlive tells the server three times per ack_wait that the open deliveries are in hand.
+func (q *Queue[J]) keepAlive(ctx context.Context) {
+	ticker := time.NewTicker(q.cfg.AckWait / 3)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		failed := 0
+		var last error
+		for _, d := range q.held() {
+			if err := d.KeepAlive(); err != nil && !errors.Is(err, ErrSettled) && !errors.Is(err, jetstream.ErrMsgAlreadyAckd) {
+				failed, last = failed+1, err
+			}
+		}
+		if failed > 0 {
+			q.log.WarnContext(ctx, "deliveries not kept alive", slog.Int("count", failed), slog.Any("error", last))
+		}
+	}
+}
+
+func (q *Queue[J]) held() []*Delivery[J] {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	held := make([]*Delivery[J], 0, len(q.open))
+	for d := range q.open {
+		held = append(held, d)
+	}
+	return held
+}

@@ -1,0 +1,111 @@
+package bus_test
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/baton-llm/baton/internal/bus"
+	"github.com/baton-llm/baton/internal/natsd"
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// This test runs in real time: the client's reconnection needs a real network.
+func TestBusSurvivesARestartOfAServerThatForgetsAll(t *testing.T) {
+	listen := func(addr string) (url string, stop func()) {
+		cfg := natsd.DefaultConfig()
+		cfg.Listen = addr
+		s, err := natsd.Start(cfg, quiet)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s.ClientURL(), func() {
+			ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+			defer cancel()
+			if err := s.Stop(ctx); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	natsd.DropPooledTimers()
+	url, stop := listen("127.0.0.1:0")
+	cfg := bus.DefaultConfig()
+	cfg.URL = url
+	reg := prometheus.NewRegistry()
+	b, err := bus.Connect(t.Context(), cfg, "test", nil, reg, quiet)
+	if err != nil {
+		stop()
+		t.Fatal(err)
+	}
+	defer b.Close()
+	f := &fixture{T: t, bus: b, reg: reg}
+	f.publish(job("m", 1))
+	if err := f.one("m").Done(t.Context()); err != nil {
+		t.Error(err)
+	}
+	stop()
+	_, stop = listen(strings.TrimPrefix(url, "nats://"))
+	defer stop()
+	f.publish(job("m", 2))
+	if d := f.one("m"); d.Job.Stream != 2 {
+		t.Errorf("got job %d, want 2", d.Job.Stream)
+	}
+	ref, err := b.PutBody(t.Context(), []byte("body"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := b.GetBody(t.Context(), ref); err != nil || string(got) != "body" {
+		t.Errorf("GetBody = %q, %v", got, err)
+	}
+}
+
+func TestWhoBreaksOffAFetchKeepsNothing(t *testing.T) {
+	inBubble(t, nil, func(f *fixture) {
+		for i := range uint64(4) {
+			f.publish(job("m", i+1))
+		}
+		for d, err := range f.bus.Prefill().Fetch(f.Context(), "m", 4, time.Minute) {
+			if err != nil {
+				f.Fatal(err)
+			}
+			if err := d.Done(f.Context()); err != nil {
+				f.Error(err)
+			}
+			break
+		}
+		begin := time.Now()
+		if got := f.fetch(f.bus, "m", 3, time.Minute); len(got) != 3 || time.Since(begin) > 31*time.Second {
+			f.Errorf("fetched %d jobs in %v, want the other 3 no later than ack_wait", len(got), time.Since(begin))
+		}
+	})
+}
+
+func TestFetchEndsWithItsContext(t *testing.T) {
+	inBubble(t, nil, func(f *fixture) {
+		ctx, cancel := context.WithTimeout(f.Context(), 3*time.Second)
+		defer cancel()
+		begin := time.Now()
+		for d, err := range f.bus.Prefill().Fetch(ctx, "m", 1, time.Hour) {
+			f.Errorf("Fetch yielded %v, %v", d, err)
+		}
+		if took := time.Since(begin); took > 3*time.Second {
+			f.Errorf("Fetch took %v after a context of 3s", took)
+		}
+	})
+}
+
+func TestFetchSaysWhatFailedUntilTheEnd(t *testing.T) {
+	inBubble(t, nil, func(f *fixture) {
+		if err := f.server.Stop(f.Context()); err != nil {
+			f.Fatal(err)
+		}
+		var last error
+		for _, err := range f.bus.Prefill().Fetch(f.Context(), "m", 1, 10*time.Second) {
+			last = err
+		}
+		if last == nil {
+			f.Error("Fetch from a dead server ended without an error")
+		}
+	})
+}

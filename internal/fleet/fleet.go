@@ -1,0 +1,308 @@
+package fleet
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/baton-llm/baton/internal/wire"
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+const (
+	maxProcesses = 4096        // more are refused and counted
+	maxModels    = 4096        // likewise
+	maxInterval  = time.Minute // a process that announces more rarely is held to this
+)
+
+// Fleet is the picture of all live processes. Its methods are safe for concurrent use and never
+// wait for the network.
+type Fleet struct {
+	t       Transport
+	cfg     Config
+	log     *slog.Logger
+	metrics metrics
+	wake    chan struct{} // 1 slot: lost has entries
+
+	mu        sync.Mutex
+	processes map[string]*process
+	models    map[string]*model
+	lost      []string // gone, and OnGone not told yet
+	onGone    []func(worker string)
+}
+
+type process struct {
+	said    wire.Announcement
+	expires time.Time // by our own clock
+}
+
+type model struct {
+	said wire.Model
+	seen time.Time // when a ready worker served it last
+}
+
+// Status counts the workers of one model that take work.
+type Status struct{ Prefill, Decode int }
+
+// New makes a Fleet that knows nobody; Run makes it listen.
+func New(t Transport, cfg Config, reg prometheus.Registerer, log *slog.Logger) *Fleet {
+	return &Fleet{
+		t: t, cfg: cfg, log: log, metrics: newMetrics(reg), wake: make(chan struct{}, 1),
+		processes: map[string]*process{}, models: map[string]*model{},
+	}
+}
+
+// OnGone has f called with the name of each process that says it is gone, that is silent for too
+// long, or that was replaced by a new one under its name. Calls come one at a time from Run's
+// goroutine and should be short.
+func (f *Fleet) OnGone(g func(worker string)) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.onGone = append(f.onGone, g)
+}
+
+// Run listens, says hello so that all announce themselves at once, and forgets the dead, until
+// ctx ends.
+func (f *Fleet) Run(ctx context.Context) error {
+	stop, err := f.t.Subscribe(wire.AnnounceSubject, f.hear)
+	if err != nil {
+		return fmt.Errorf("listen for announcements: %w", err)
+	}
+	defer stop()
+	if err := f.t.Publish(wire.HelloSubject, nil); err != nil {
+		f.log.WarnContext(ctx, "hello failed; the fleet is known after its next announcements", slog.Any("error", err))
+	}
+	tick := time.NewTicker(f.cfg.Check)
+	defer tick.Stop()
+	last := time.Now()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-f.wake:
+		case <-tick.C:
+			now := time.Now()
+			f.expire(now, now.Sub(last)-f.cfg.Check)
+			last = now
+		}
+		f.tell()
+	}
+}
+
+// hear takes one announcement.
+func (f *Fleet) hear(data []byte) {
+	var a wire.Announcement
+	if err := json.Unmarshal(data, &a); err != nil || a.ID == "" || a.Interval <= 0 {
+		f.metrics.bad.Inc()
+		return
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	p := f.processes[a.ID]
+	switch {
+	case p != nil && a.Started.Before(p.said.Started), // of a process that was replaced since
+		p == nil && !a.Gone && len(f.processes) >= maxProcesses:
+		f.metrics.bad.Inc()
+		return
+	case a.Gone:
+		if p != nil {
+			f.lose(a.ID)
+		}
+		f.count()
+		return
+	case p != nil && a.Started.After(p.said.Started):
+		f.lose(a.ID)
+		p = nil
+	}
+	if p == nil {
+		p = &process{}
+		f.processes[a.ID] = p
+	}
+	now := time.Now()
+	p.said = a
+	p.expires = now.Add(time.Duration(f.cfg.Missed) * min(a.Interval, maxInterval))
+	if a.Ready && a.Role != wire.RoleFrontend {
+		for _, m := range a.Models {
+			if f.models[m.ID] == nil && len(f.models) >= maxModels {
+				f.metrics.bad.Inc()
+				continue
+			}
+			f.models[m.ID] = &model{said: m, seen: now}
+		}
+	}
+	f.count()
+}
+
+// lose forgets a process and has OnGone told. It needs the lock.
+func (f *Fleet) lose(id string) {
+	delete(f.processes, id)
+	f.lost = append(f.lost, id)
+	select {
+	case f.wake <- struct{}{}:
+	default:
+	}
+}
+
+// expire forgets who was silent for too long. late is how much later than planned this look is:
+// if that is much, this process did not run meanwhile and could not have heard anybody, so
+// everyone gets that time again.
+func (f *Fleet) expire(now time.Time, late time.Duration) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for id, p := range f.processes {
+		if late > f.cfg.Check {
+			p.expires = p.expires.Add(late)
+		}
+		if !now.Before(p.expires) {
+			f.log.Warn("process is silent and counts as dead", slog.String("process", id), slog.String("role", string(p.said.Role)))
+			f.lose(id)
+		}
+	}
+	for id, m := range f.models {
+		if now.Sub(m.seen) >= f.cfg.ModelGrace && f.status(id, true) == (Status{}) {
+			delete(f.models, id)
+		}
+	}
+	f.count()
+}
+
+// tell calls OnGone's functions without the lock.
+func (f *Fleet) tell() {
+	f.mu.Lock()
+	lost, told := f.lost, slices.Clone(f.onGone)
+	f.lost = nil
+	f.mu.Unlock()
+	for _, id := range lost {
+		for _, g := range told {
+			g(id)
+		}
+	}
+}
+
+// count sets the gauge. It needs the lock.
+func (f *Fleet) count() {
+	for _, role := range []wire.Role{wire.RoleFrontend, wire.RolePrefill, wire.RoleDecode} {
+		n := map[string]int{"ready": 0, "starting": 0, "leaving": 0}
+		for _, p := range f.processes {
+			if p.said.Role == role {
+				n[stateOf(&p.said)]++
+			}
+		}
+		for state, v := range n {
+			f.metrics.workers.WithLabelValues(string(role), state).Set(float64(v))
+		}
+	}
+}
+
+// Models returns the models that a ready worker serves or served within Config.ModelGrace, by id.
+func (f *Fleet) Models() []wire.Model {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.known()
+}
+
+func (f *Fleet) known() []wire.Model {
+	out := make([]wire.Model, 0, len(f.models))
+	for _, m := range f.models {
+		out = append(out, m.said)
+	}
+	slices.SortFunc(out, func(a, b wire.Model) int { return cmp.Compare(a.ID, b.ID) })
+	return out
+}
+
+// Model tells who takes work for a model; false if no worker served it within Config.ModelGrace.
+func (f *Fleet) Model(id string) (Status, bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.models[id] == nil {
+		return Status{}, false
+	}
+	return f.status(id, false), true
+}
+
+// status counts ready workers, with or without those that are leaving. It needs the lock.
+func (f *Fleet) status(id string, leaving bool) Status {
+	var s Status
+	for _, p := range f.processes {
+		if !p.said.Ready || p.said.Leaving && !leaving ||
+			!slices.ContainsFunc(p.said.Models, func(m wire.Model) bool { return m.ID == id }) {
+			continue
+		}
+		switch p.said.Role {
+		case wire.RolePrefill:
+			s.Prefill++
+		case wire.RoleDecode:
+			s.Decode++
+		case wire.RoleFrontend:
+		}
+	}
+	return s
+}
+
+// Missing says, for people, what keeps requests from being served; it is empty if every model
+// that has a worker has one of each role. A model whose workers have all left is not missed
+// while another is served.
+func (f *Fleet) Missing() []string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	workers := 0
+	for _, p := range f.processes {
+		if p.said.Role != wire.RoleFrontend {
+			workers++
+		}
+	}
+	if workers == 0 {
+		return []string{"no worker has announced itself"}
+	}
+	var partly, wholly []string
+	complete := false
+	for _, m := range f.known() {
+		s := f.status(m.ID, false)
+		var missing []string
+		if s.Prefill == 0 {
+			missing = append(missing, "no prefill worker for model "+m.ID)
+		}
+		if s.Decode == 0 {
+			missing = append(missing, "no decode worker for model "+m.ID)
+		}
+		switch len(missing) {
+		case 0:
+			complete = true
+		case 1:
+			partly = append(partly, missing...)
+		default:
+			wholly = append(wholly, missing...)
+		}
+	}
+	switch {
+	case complete || len(partly) > 0:
+		return partly
+	case len(wholly) > 0:
+		return wholly
+	}
+	return []string{"no worker's engine is ready"}
+}
+
+// Workers returns what every live process said last, by name.
+func (f *Fleet) Workers() []wire.Announcement {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	out := make([]wire.Announcement, 0, len(f.processes))
+	for _, p := range f.processes {
+		out = append(out, p.said)
+	}
+	slices.SortFunc(out, func(a, b wire.Announcement) int { return cmp.Compare(a.ID, b.ID) })
+	return out
+}
+
+// Alive tells whether a process has announced itself lately and not said that it is gone.
+func (f *Fleet) Alive(worker string) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.processes[worker] != nil
+}

@@ -1,0 +1,345 @@
+package relay
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/baton-llm/baton/internal/wire"
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/time/rate"
+)
+
+// RunID names one run of one worker.
+type RunID struct {
+	Worker string
+	Run    uint64
+}
+
+// Sink takes the frames of one stream, from all of its runs.
+type Sink interface {
+	// Frame is called for each frame of a run once and in order, possibly for several runs at
+	// a time. It must not block. f.Payload is valid only during the call. It may call the
+	// Receiver's methods except Batch. False cancels the run.
+	Frame(id RunID, f wire.Frame) bool
+}
+
+const (
+	maxRunsPerStream = 64      // a stream with more is being fed nonsense
+	maxStrangers     = 1 << 14 // unknown runs remembered between two ticks of a second
+	cancelInterval   = time.Second
+)
+
+// Receiver is a frontend's half. All methods are safe for concurrent use and none blocks, except
+// Run.
+type Receiver struct {
+	cfg     Config
+	log     *slog.Logger
+	metrics receiverMetrics
+	out     *outbox
+	badLog  rate.Sometimes
+
+	mu        sync.RWMutex // guards the maps, never held while a sink runs
+	streams   map[uint64]*stream
+	runs      map[RunID]*incoming
+	strangers map[RunID]struct{} // cancelled lately; emptied each cancelInterval
+
+	dirtyMu sync.Mutex
+	dirty   []*incoming // to be acknowledged at the next tick
+}
+
+type stream struct {
+	sink Sink
+	runs []*incoming
+}
+
+// incoming is one run as the frontend sees it.
+type incoming struct {
+	id      RunID
+	subject string // of the worker's controls
+	sink    Sink
+	order   sync.Mutex // held while the sink runs, so that frames stay in order
+
+	mu        sync.Mutex // never held while the sink runs
+	next      uint32     // frames delivered
+	consumed  uint32
+	sizes     []int // payload bytes of frames consumed to next-1
+	unacked   int   // bytes consumed since the last Ack
+	dirty     bool  // is in Receiver.dirty
+	askedFor  uint32
+	asked     time.Time // when askedFor was asked for; zero: no gap
+	final     bool
+	cancelled time.Time // when Cancel was sent last; zero: not cancelled
+}
+
+// NewReceiver makes the Receiver of the frontend with this name; Run makes it work.
+func NewReceiver(frontend string, publish Publish, cfg ReceiverConfig, reg prometheus.Registerer, log *slog.Logger) *Receiver {
+	r := &Receiver{
+		cfg: cfg, log: log, metrics: newReceiverMetrics(reg), badLog: rate.Sometimes{First: 1, Interval: 10 * time.Second},
+		streams: map[uint64]*stream{}, runs: map[RunID]*incoming{}, strangers: map[RunID]struct{}{},
+	}
+	r.out = newOutbox(publish, wire.AppendControlHeader(nil, frontend), &r.cfg, func(subject string, _ int, err error) {
+		if err != nil {
+			r.metrics.lost.Inc()
+			r.log.Debug("publish of controls failed", slog.String("subject", subject), slog.Any("error", err))
+		}
+	})
+	return r
+}
+
+// Run publishes acknowledgements until ctx ends, then those that are due, and returns.
+func (r *Receiver) Run(ctx context.Context) error {
+	var g sync.WaitGroup
+	defer g.Wait()
+	outCtx, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	g.Go(func() { r.out.run(outCtx) })
+
+	tick := time.NewTicker(r.cfg.AckInterval)
+	defer tick.Stop()
+	forget := time.NewTicker(cancelInterval)
+	defer forget.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			r.ackDirty()
+			return nil
+		case <-tick.C:
+			r.ackDirty()
+		case <-forget.C:
+			r.mu.Lock()
+			clear(r.strangers)
+			r.mu.Unlock()
+		}
+	}
+}
+
+// Open hands the frames of stream to sink from now on.
+func (r *Receiver) Open(id uint64, sink Sink) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.streams[id] = &stream{sink: sink}
+}
+
+// Close forgets a stream and cancels those of its runs that have not sent their final frame. A
+// Frame call that is under way may still end after it.
+func (r *Receiver) Close(id uint64) {
+	r.mu.Lock()
+	s := r.streams[id]
+	delete(r.streams, id)
+	if s != nil {
+		for _, in := range s.runs {
+			delete(r.runs, in.id)
+		}
+	}
+	r.mu.Unlock()
+	if s == nil {
+		return
+	}
+	for _, in := range s.runs {
+		in.mu.Lock()
+		if !in.final && in.cancelled.IsZero() {
+			r.cancel(in)
+		} else {
+			r.ack(in)
+		}
+		in.mu.Unlock()
+	}
+}
+
+// Batch takes one batch of frames. It keeps nothing of it.
+func (r *Receiver) Batch(batch []byte) {
+	err := wire.ReadFrames(batch, func(worker string, f wire.Frame) bool {
+		r.frame(RunID{Worker: worker, Run: f.Run}, f)
+		return true
+	})
+	if err != nil {
+		r.metrics.bad.Inc()
+		r.badLog.Do(func() { r.log.Warn("batch of frames is unreadable", slog.Any("error", err)) })
+	}
+}
+
+func (r *Receiver) frame(id RunID, f wire.Frame) {
+	in := r.lookup(id, f.Stream)
+	if in == nil {
+		r.stranger(id)
+		return
+	}
+	in.order.Lock()
+	defer in.order.Unlock()
+	if !r.accept(in, &f) {
+		return
+	}
+	keep := in.sink.Frame(id, f)
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	switch {
+	case !keep && in.cancelled.IsZero():
+		r.cancel(in)
+	case in.final:
+		r.ack(in) // the worker can let go at once
+	}
+}
+
+// lookup finds or makes the run; nil if its stream is not open.
+func (r *Receiver) lookup(id RunID, streamID uint64) *incoming {
+	r.mu.RLock()
+	in := r.runs[id]
+	r.mu.RUnlock()
+	if in != nil {
+		return in
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if in := r.runs[id]; in != nil {
+		return in
+	}
+	s := r.streams[streamID]
+	if s == nil || len(s.runs) >= maxRunsPerStream {
+		return nil
+	}
+	in = &incoming{id: id, subject: wire.ControlSubject(id.Worker), sink: s.sink}
+	s.runs = append(s.runs, in)
+	r.runs[id] = in
+	return in
+}
+
+// stranger cancels a run that nobody waits for, once in a while.
+func (r *Receiver) stranger(id RunID) {
+	r.metrics.unknown.Inc()
+	r.mu.Lock()
+	_, known := r.strangers[id]
+	if !known && len(r.strangers) < maxStrangers {
+		r.strangers[id] = struct{}{}
+	}
+	r.mu.Unlock()
+	if !known {
+		r.send(wire.ControlSubject(id.Worker), wire.Control{Kind: wire.Cancel, Run: id.Run})
+	}
+}
+
+// accept tells whether f is the next frame of its run, and arranges the answer if it is not.
+func (r *Receiver) accept(in *incoming, f *wire.Frame) bool {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if !in.cancelled.IsZero() {
+		if time.Since(in.cancelled) >= cancelInterval {
+			r.cancel(in)
+		}
+		return false
+	}
+	r.mark(in)
+	switch {
+	case f.Seq < in.next:
+		r.metrics.duplicates.Inc()
+		return false
+	case f.Seq > in.next:
+		r.gap(in)
+		return false
+	}
+	in.asked = time.Time{}
+	in.next++
+	in.sizes = append(in.sizes, len(f.Payload))
+	in.final = f.Kind.Final()
+	r.metrics.received.Inc()
+	return true
+}
+
+// gap asks for the frames from next on, once for each AckInterval.
+func (r *Receiver) gap(in *incoming) {
+	now := time.Now()
+	if in.askedFor == in.next && !in.asked.IsZero() && now.Sub(in.asked) < r.cfg.AckInterval {
+		return
+	}
+	in.askedFor, in.asked = in.next, now
+	r.metrics.gaps.Inc()
+	r.send(in.subject, wire.Control{Kind: wire.Resend, Run: in.id.Run, Received: in.next})
+}
+
+// Consumed says that the frames of a run up to and including seq reached the client.
+func (r *Receiver) Consumed(id RunID, seq uint32) {
+	in := r.known(id)
+	if in == nil {
+		return
+	}
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	for in.consumed <= seq && in.consumed < in.next {
+		in.unacked += in.sizes[0]
+		in.sizes = in.sizes[1:]
+		in.consumed++
+	}
+	if in.unacked >= r.cfg.Window/2 {
+		r.ack(in)
+		return
+	}
+	r.mark(in)
+}
+
+// Cancel tells the worker of a run to stop; no more frames of it are handed on.
+func (r *Receiver) Cancel(id RunID) {
+	in := r.known(id)
+	if in == nil {
+		return
+	}
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if in.cancelled.IsZero() {
+		r.cancel(in)
+	}
+}
+
+func (r *Receiver) known(id RunID) *incoming {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return r.runs[id]
+}
+
+// cancel needs in.mu.
+func (r *Receiver) cancel(in *incoming) {
+	in.cancelled = time.Now()
+	r.send(in.subject, wire.Control{Kind: wire.Cancel, Run: in.id.Run})
+}
+
+// ack needs in.mu.
+func (r *Receiver) ack(in *incoming) {
+	in.unacked = 0
+	r.send(in.subject, wire.Control{Kind: wire.Ack, Run: in.id.Run, Received: in.next, Consumed: in.consumed})
+}
+
+// mark has the run acknowledged at the next tick. It needs in.mu.
+func (r *Receiver) mark(in *incoming) {
+	if in.dirty {
+		return
+	}
+	in.dirty = true
+	r.dirtyMu.Lock()
+	defer r.dirtyMu.Unlock()
+	r.dirty = append(r.dirty, in)
+}
+
+func (r *Receiver) ackDirty() {
+	r.dirtyMu.Lock()
+	dirty := r.dirty
+	r.dirty = nil
+	r.dirtyMu.Unlock()
+	for _, in := range dirty {
+		in.mu.Lock()
+		in.dirty = false
+		if in.cancelled.IsZero() {
+			r.ack(in)
+		}
+		in.mu.Unlock()
+	}
+}
+
+// maxControl is the most bytes that one control message takes.
+const maxControl = 1 + 10 + 2*5
+
+func (r *Receiver) send(subject string, c wire.Control) {
+	var buf [maxControl]byte
+	if !r.out.add(subject, wire.AppendControl(buf[:0], c)) {
+		r.metrics.lost.Inc() // the next probe of the worker asks again
+	}
+}

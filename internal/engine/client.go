@@ -1,0 +1,211 @@
+// Package engine is the HTTP client of a vLLM-compatible engine. It bounds every wait, keeps
+// answers as bytes and says in which way a call failed; what to do then is its callers' matter.
+package engine
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"mime"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+const (
+	// uvicorn closes connections that were idle for 5 s; a request sent just then would be lost.
+	idleConnTimeout = 4 * time.Second
+	maxIdleConns    = 4096
+	maxHeaderBytes  = 1 << 20
+	maxErrorBytes   = 1 << 20
+)
+
+// Client calls one engine. It is safe for concurrent use.
+type Client struct {
+	url       string
+	cfg       Config
+	http      *http.Client
+	transport *http.Transport
+	metrics   metrics
+	log       *slog.Logger
+}
+
+// Call is one request to the engine's API.
+type Call struct {
+	Path        string // from the slash on
+	RequestID   string // becomes X-Request-Id and so part of the engine's own id
+	Traceparent string // W3C; empty: none
+	Body        []byte // not changed; must not change during the call
+}
+
+// New returns a client of the engine at url, such as http://127.0.0.1:8100. It opens connections
+// with dial, or over the network if dial is nil. With a nil Registerer metrics are not exported.
+func New(url string, cfg Config, dial func(ctx context.Context, network, addr string) (net.Conn, error), reg prometheus.Registerer, log *slog.Logger) *Client {
+	if dial == nil {
+		dial = (&net.Dialer{}).DialContext
+	}
+	transport := &http.Transport{
+		DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+			ctx, cancel := context.WithTimeout(ctx, cfg.ConnectTimeout)
+			defer cancel()
+			conn, err := dial(ctx, network, addr)
+			if err != nil {
+				return nil, fmt.Errorf("%w: %w", errConnect, err)
+			}
+			return conn, nil
+		},
+		TLSHandshakeTimeout:    cfg.ConnectTimeout,
+		MaxIdleConns:           maxIdleConns,
+		MaxIdleConnsPerHost:    maxIdleConns,
+		IdleConnTimeout:        idleConnTimeout,
+		MaxResponseHeaderBytes: maxHeaderBytes,
+		DisableCompression:     true,
+	}
+	return &Client{
+		url: strings.TrimRight(url, "/"), cfg: cfg, transport: transport, metrics: newMetrics(reg), log: log,
+		http: &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
+	}
+}
+
+// Close drops the idle connections. Calls under way go on.
+func (c *Client) Close() { c.transport.CloseIdleConnections() }
+
+// Post returns the whole answer, if it is a 200. Errors: *StatusError, ErrTooLarge, ErrTimeout,
+// the context's cause, or what the network says.
+func (c *Client) Post(ctx context.Context, call Call) (answer []byte, err error) {
+	start := time.Now()
+	defer func() { c.ended(ctx, "post", call.RequestID, start, err) }()
+	a, err := c.post(ctx, call, "application/json")
+	if err != nil {
+		return nil, err
+	}
+	defer a.close()
+	return a.readAll(c.cfg.MaxAnswerBytes)
+}
+
+// Stream returns once the headers of a 200 with an event stream are there. Errors are those of
+// Post. The caller closes the stream.
+func (c *Client) Stream(ctx context.Context, call Call) (*Stream, error) {
+	start := time.Now()
+	a, err := c.post(ctx, call, "text/event-stream")
+	if err == nil && !a.isEventStream() {
+		// Nothing of the body is passed on: no one knows what it is.
+		err = fmt.Errorf("read a stream of type %.100q: %w", a.contentType, errProtocol)
+		a.close()
+	}
+	if err != nil {
+		c.ended(ctx, "stream", call.RequestID, start, err)
+		return nil, err
+	}
+	return &Stream{
+		answer: a, events: newEvents(a, c.cfg.MaxEventBytes),
+		ended: func(err error) { c.ended(ctx, "stream", call.RequestID, start, err) },
+	}, nil
+}
+
+func (c *Client) ended(ctx context.Context, kind, id string, start time.Time, err error) {
+	c.metrics.ended(kind, start, err)
+	if err != nil {
+		c.log.DebugContext(ctx, "engine call ended", slog.String("kind", kind), slog.String("request_id", id),
+			slog.Duration("took", time.Since(start)), slog.Any("error", err))
+	}
+}
+
+func (c *Client) post(ctx context.Context, call Call, accept string) (*answer, error) {
+	header := http.Header{"Content-Type": {"application/json"}, "Accept": {accept}}
+	if call.RequestID != "" {
+		header.Set("X-Request-Id", call.RequestID)
+	}
+	if call.Traceparent != "" {
+		header.Set("Traceparent", call.Traceparent)
+	}
+	return c.do(ctx, http.MethodPost, call.Path, header, bytes.NewReader(call.Body))
+}
+
+// do returns the answer of a 200; every other status is a *StatusError.
+func (c *Client) do(ctx context.Context, method, path string, header http.Header, body io.Reader) (*answer, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	a := &answer{ctx: ctx, cancel: cancel, idle: c.cfg.IdleTimeout}
+	req, err := http.NewRequestWithContext(ctx, method, c.url+path, body)
+	if err != nil {
+		cancel(err)
+		return nil, fmt.Errorf("make request: %w", err)
+	}
+	req.Header = header
+	a.timer = time.AfterFunc(c.cfg.FirstByteTimeout, func() { cancel(ErrTimeout) })
+	res, err := c.http.Do(req)
+	a.timer.Stop()
+	if err != nil {
+		err = a.cause(err)
+		cancel(err)
+		return nil, fmt.Errorf("call %s: %w", path, err)
+	}
+	a.body, a.contentType = res.Body, res.Header.Get("Content-Type")
+	if res.StatusCode == http.StatusOK {
+		return a, nil
+	}
+	defer a.close()
+	status := &StatusError{Status: res.StatusCode, ContentType: a.contentType}
+	status.Body, err = a.readAll(maxErrorBytes)
+	if ctx.Err() != nil && !errors.Is(err, ErrTimeout) {
+		return nil, fmt.Errorf("call %s: %w", path, a.cause(err))
+	}
+	return nil, status
+}
+
+// answer is a response's body whose reads are bounded in time. One goroutine uses it.
+type answer struct {
+	ctx         context.Context //nolint:containedctx // of the one request that the answer belongs to
+	cancel      context.CancelCauseFunc
+	body        io.ReadCloser
+	contentType string
+	timer       *time.Timer // cancels with ErrTimeout; runs only during a read
+	idle        time.Duration
+}
+
+// cause says why a call ended, where net/http may only know that its context did.
+func (a *answer) cause(err error) error {
+	if a.ctx.Err() != nil {
+		return context.Cause(a.ctx)
+	}
+	return err
+}
+
+func (a *answer) Read(p []byte) (int, error) {
+	a.timer.Reset(a.idle)
+	n, err := a.body.Read(p)
+	a.timer.Stop()
+	if err != nil && !errors.Is(err, io.EOF) {
+		err = a.cause(err)
+	}
+	return n, err
+}
+
+func (a *answer) readAll(limit int) ([]byte, error) {
+	b, err := io.ReadAll(io.LimitReader(a, int64(limit)+1))
+	if err != nil {
+		return nil, fmt.Errorf("read answer: %w", err)
+	}
+	if len(b) > limit {
+		return nil, fmt.Errorf("read answer of more than %d bytes: %w", limit, ErrTooLarge)
+	}
+	return b, nil
+}
+
+func (a *answer) isEventStream() bool {
+	media, _, err := mime.ParseMediaType(a.contentType)
+	return err == nil && media == "text/event-stream"
+}
+
+// close frees the connection; it is closed unless the body was read to its end.
+func (a *answer) close() {
+	_ = a.body.Close()
+	a.cancel(context.Canceled)
+	a.timer.Stop()
+}

@@ -1,0 +1,158 @@
+// Package rawjson reads single members of a JSON object and changes them without touching any
+// other byte. It owns the rules for what a body may be (one object, valid UTF-8, no duplicate
+// names, bounded depth) and knows nothing about what the members mean.
+package rawjson
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// MaxDepth is how deep objects and arrays may nest, the outermost object included.
+const MaxDepth = 128
+
+// Sentinels that a *SyntaxError may wrap.
+var (
+	ErrDuplicate = errors.New("duplicate member name")
+	ErrDepth     = fmt.Errorf("nesting deeper than %d", MaxDepth)
+)
+
+// SyntaxError says why and where a body is not what Parse accepts.
+type SyntaxError struct {
+	Offset  int64  // in bytes, at or just before the fault
+	Pointer string // RFC 6901, of the value in which the fault lies
+	Msg     string // quotes no value of the body
+
+	cause error // ErrDuplicate, ErrDepth or nil
+}
+
+func (e *SyntaxError) Error() string {
+	if e.Pointer == "" {
+		return fmt.Sprintf("invalid JSON at byte %d: %s", e.Offset, e.Msg)
+	}
+	return fmt.Sprintf("invalid JSON at byte %d, in %s: %s", e.Offset, e.Pointer, e.Msg)
+}
+
+// Unwrap returns ErrDuplicate, ErrDepth or nil.
+func (e *SyntaxError) Unwrap() error { return e.cause }
+
+// Object is a parsed JSON object. It shares memory with the bytes it was parsed from, which must
+// not change while it is used; it is then safe for concurrent use.
+type Object struct {
+	body    []byte
+	members []member
+	index   map[string]int
+	open    int // offset just behind the opening brace
+}
+
+// member lies in body from its name's opening quote to the end of its value.
+type member struct {
+	name              string
+	start, value, end int
+}
+
+// Parse checks that body is one JSON object: valid UTF-8, RFC 8259 syntax, no duplicate names at
+// any level, nested at most MaxDepth deep. Its errors are *SyntaxError.
+func Parse(body []byte) (*Object, error) {
+	if err := checkDepth(body); err != nil {
+		return nil, err
+	}
+	d := jsontext.NewDecoder(bytes.NewBuffer(body))
+	if k := d.PeekKind(); k != jsontext.KindBeginObject && k != jsontext.KindInvalid {
+		return nil, &SyntaxError{Offset: d.InputOffset(), Msg: "the body is no object"}
+	}
+	if _, err := d.ReadToken(); err != nil {
+		return nil, syntaxError(err, len(body))
+	}
+	o := &Object{body: body, index: map[string]int{}, open: int(d.InputOffset())}
+	for d.PeekKind() != jsontext.KindEndObject {
+		quoted, err := d.ReadValue()
+		if err != nil {
+			return nil, syntaxError(err, len(body))
+		}
+		start := int(d.InputOffset()) - len(quoted)
+		name, err := jsontext.AppendUnquote(nil, quoted)
+		if err != nil {
+			return nil, syntaxError(err, len(body))
+		}
+		v, err := d.ReadValue()
+		if err != nil {
+			return nil, syntaxError(err, len(body))
+		}
+		end := int(d.InputOffset())
+		o.index[string(name)] = len(o.members)
+		o.members = append(o.members, member{string(name), start, end - len(v), end})
+	}
+	if _, err := d.ReadToken(); err != nil {
+		return nil, syntaxError(err, len(body))
+	}
+	end := d.InputOffset()
+	if _, err := d.ReadToken(); !errors.Is(err, io.EOF) {
+		return nil, &SyntaxError{Offset: end, Msg: "something follows the object"}
+	}
+	return o, nil
+}
+
+// checkDepth runs first, so that no recursive parser ever meets a deep body.
+func checkDepth(body []byte) error {
+	depth, quoted := 0, false
+	for i := 0; i < len(body); i++ {
+		switch c := body[i]; {
+		case quoted && c == '\\':
+			i++
+		case c == '"':
+			quoted = !quoted
+		case quoted:
+		case c == '{' || c == '[':
+			if depth++; depth > MaxDepth {
+				return &SyntaxError{Offset: int64(i), Msg: ErrDepth.Error(), cause: ErrDepth}
+			}
+		case c == '}' || c == ']':
+			depth--
+		}
+	}
+	return nil
+}
+
+func syntaxError(err error, size int) error {
+	var s *jsontext.SyntacticError
+	if !errors.As(err, &s) {
+		return &SyntaxError{Offset: int64(size), Msg: "the body ends too early"}
+	}
+	out := &SyntaxError{Offset: s.ByteOffset, Pointer: string(s.JSONPointer), Msg: "syntax error"}
+	switch {
+	case errors.Is(s.Err, jsontext.ErrDuplicateName):
+		out.cause, out.Msg = ErrDuplicate, ErrDuplicate.Error()
+	case errors.Is(s.Err, io.ErrUnexpectedEOF):
+		out.Msg = "the body ends too early"
+	case s.Err != nil:
+		out.Msg = s.Err.Error()
+	}
+	return out
+}
+
+// Get returns the raw bytes of a top-level member.
+func (o *Object) Get(name string) (Value, bool) {
+	i, ok := o.index[name]
+	if !ok {
+		return nil, false
+	}
+	m := o.members[i]
+	return Value(o.body[m.value:m.end:m.end]), true
+}
+
+// Names yields the names of the top-level members as they come.
+func (o *Object) Names() iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for _, m := range o.members {
+			if !yield(m.name) {
+				return
+			}
+		}
+	}
+}

@@ -1,0 +1,170 @@
+package decode
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/baton-llm/baton/internal/engine"
+	"github.com/baton-llm/baton/internal/wire"
+	"github.com/baton-llm/baton/internal/worker"
+	"github.com/baton-llm/baton/kvtransfer"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+)
+
+// attempt is one job under way.
+type attempt struct {
+	*Worker
+	run         worker.Run
+	job         *wire.DecodeJob
+	traceparent string
+	log         *slog.Logger
+	told        bool // the answer has begun: no other worker can do the job from its start
+}
+
+// work runs one job to one of its ends: done, cancelled, returned to the queue, failed.
+func (w *Worker) work(ctx context.Context, d *worker.Delivery[wire.DecodeJob], _ func()) {
+	job := &d.Job
+	a := &attempt{
+		Worker: w, job: job, run: w.deps.Frames.Open(context.WithoutCancel(ctx), &job.Request),
+		log: w.log.With(slog.String("request_id", job.ID), slog.Int("attempt", int(job.Attempt))),
+	}
+	start := time.Now()
+	err := a.decode(ctx, d.Deliveries)
+	// A handle's second delivery would be refused, so the router must hear of a stopped job.
+	back := job.Whole && !a.told
+	w.metrics.jobs.WithLabelValues(worker.Conclude(ctx, a.run, d, back, err, a.log)).Inc()
+	if err == nil {
+		w.metrics.seconds.Observe(time.Since(start).Seconds())
+	}
+}
+
+// decode returns nil once the End frame is sent, a *worker.Error for the router, or the cause why
+// the job was given up.
+func (a *attempt) decode(stop context.Context, deliveries int) (err error) {
+	ctx, cancel := worker.Bound(stop, a.run, &a.job.Request)
+	defer cancel()
+	ctx, span, traceparent := worker.Trace(ctx, a.deps.Tracer, "decode", &a.job.Request)
+	a.traceparent = traceparent
+	defer span.End()
+	defer func() {
+		if err != nil {
+			span.SetStatus(codes.Error, err.Error())
+		}
+	}()
+
+	a.log.DebugContext(ctx, "decoding", slog.Bool("whole", a.job.Whole))
+	// The error of a run that nobody wants shows again below, after the handle is seen to.
+	_ = a.run.Send(ctx, wire.Decoding, nil)
+	if h := a.job.Handle; h != nil {
+		a.metrics.handover.Observe(time.Since(h.Issued).Seconds())
+		if err := a.usable(deliveries); err != nil {
+			return err
+		}
+	}
+	body, err := a.body(ctx)
+	if err != nil {
+		return err
+	}
+	if a.job.Handle != nil {
+		if body, err = a.deps.Connector.PrepareDecode(body, a.job.Handle); err != nil {
+			return worker.Failed(wire.EngineError, err)
+		}
+		// The wait for the body counts: look at the lease last.
+		if err := a.usable(deliveries); err != nil {
+			return err
+		}
+	}
+	if ctx.Err() != nil {
+		a.release(ctx, body)
+		return worker.Ended(ctx, nil)
+	}
+	call := engine.Call{Path: a.job.Path, RequestID: a.job.ID, Traceparent: traceparent, Body: body}
+	var info wire.EndInfo
+	if a.job.Streaming {
+		info, err = a.stream(ctx, call)
+	} else {
+		info, err = a.post(ctx, call)
+	}
+	if err != nil {
+		return err
+	}
+	if err := a.run.SendJSON(ctx, wire.End, info); err != nil {
+		return worker.Ended(ctx, err)
+	}
+	span.SetAttributes(attribute.Int("baton.completion_tokens", info.CompletionTokens))
+	a.log.DebugContext(ctx, "decoded", slog.Int("completion_tokens", info.CompletionTokens))
+	return nil
+}
+
+// usable refuses a handle that may have been read, belongs to another body, or whose lease ends
+// too soon. Nothing tells the prefill worker: its lease ends by itself.
+func (a *attempt) usable(deliveries int) error {
+	if deliveries > 1 {
+		return worker.Failed(wire.HandleUsed, fmt.Errorf("handle came with delivery %d, an earlier one may have read it", deliveries))
+	}
+	switch err := a.job.Handle.Check(time.Now(), a.job.Digest, a.cfg.LeaseMargin); {
+	case err == nil:
+		return nil
+	case errors.Is(err, kvtransfer.ErrExpired):
+		return worker.Failed(wire.HandleExpired, err)
+	default:
+		return worker.Failed(wire.HandleMismatch, err)
+	}
+}
+
+// body fetches the body even for a run that is cancelled already: a handle can be released only
+// by a true decode leg. Without the body the blocks stay until the lease ends, and the prefill
+// worker's ledger says expired.
+func (a *attempt) body(ctx context.Context) ([]byte, error) {
+	ask, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.cfg.BodyTimeout)
+	defer cancel()
+	body, err := worker.Body(ask, a.deps.Bodies, &a.job.Request, a.job.Body)
+	switch {
+	case err == nil:
+		return body, nil
+	case ctx.Err() != nil:
+		return nil, worker.Ended(ctx, err)
+	case errors.Is(err, worker.ErrBodyOther):
+		return nil, worker.Failed(wire.HandleMismatch, err)
+	default:
+		return nil, worker.Failed(wire.BodyGone, err)
+	}
+}
+
+// releaseTime bounds a decode leg that is sent only to be dropped.
+const releaseTime = 2 * time.Second
+
+// release sends the decode leg and drops it, which makes the engines free the handle's blocks.
+func (a *attempt) release(ctx context.Context, body []byte) {
+	if a.job.Handle == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), releaseTime)
+	defer cancel()
+	call := engine.Call{Path: a.job.Path, RequestID: a.job.ID, Traceparent: a.traceparent, Body: body}
+	var err error
+	if a.job.Streaming {
+		var s Stream
+		if s, err = a.deps.Engine.Stream(ctx, call); err == nil {
+			err = s.Close()
+		}
+	} else {
+		_, err = a.deps.Engine.Post(ctx, call)
+	}
+	if err != nil && ctx.Err() == nil { // at the time limit the engine has the request
+		a.log.DebugContext(ctx, "handle not released, its lease will end", slog.Any("error", err))
+		return
+	}
+	a.notify(wire.HandleReleased)
+}
+
+// notify tells the worker that issued the handle how it ended.
+func (a *attempt) notify(end wire.ControlKind) {
+	if h := a.job.Handle; h != nil {
+		a.deps.Notify(h.Worker, wire.Control{Kind: end, Run: h.Serial})
+	}
+}

@@ -1,0 +1,137 @@
+package decode
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/baton-llm/baton/internal/engine"
+	"github.com/baton-llm/baton/internal/wire"
+	"github.com/baton-llm/baton/internal/worker"
+	"github.com/baton-llm/baton/kvtransfer"
+	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/trace"
+	"golang.org/x/sync/errgroup"
+)
+
+// Stream is an answer that the engine streams; see engine.Stream.
+type Stream interface {
+	Next() ([]byte, error)
+	Close() error
+}
+
+// Engine makes decode calls.
+type Engine interface {
+	Post(ctx context.Context, call engine.Call) ([]byte, error)
+	Stream(ctx context.Context, call engine.Call) (Stream, error)
+}
+
+// FromClient makes an Engine of an engine client.
+func FromClient(c *engine.Client) Engine { return client{c} }
+
+type client struct{ *engine.Client }
+
+func (c client) Stream(ctx context.Context, call engine.Call) (Stream, error) {
+	s, err := c.Client.Stream(ctx, call)
+	if err != nil {
+		return nil, err // not a nil *engine.Stream in a Stream
+	}
+	return s, nil
+}
+
+// Deps is what a Worker works with.
+type Deps struct {
+	Jobs       worker.Jobs[wire.DecodeJob]
+	Frames     worker.Frames
+	Bodies     worker.Bodies
+	Engine     Engine
+	Models     func() []string                                     // that the engine serves now
+	Capacity   func(ctx context.Context) (kvTokens int, err error) // asks the engine; 0: it does not say
+	Connector  kvtransfer.Connector
+	Notify     func(worker string, c wire.Control) // sends a control message to a prefill worker
+	Registerer prometheus.Registerer
+	Tracer     trace.Tracer
+	Log        *slog.Logger
+}
+
+// Worker runs decode jobs on one engine.
+type Worker struct {
+	cfg     Config
+	deps    Deps
+	room    *worker.Room
+	metrics *metrics
+	log     *slog.Logger
+}
+
+// New returns the worker named id; Run starts it.
+func New(cfg Config, id string, deps Deps) *Worker {
+	m := newMetrics(deps.Registerer)
+	return &Worker{
+		cfg: cfg, deps: deps, metrics: m,
+		log: deps.Log.With(slog.String("worker", id)),
+		room: worker.NewRoom(cfg.Slots, cfg.KVTokens, 1, func(jobs, tokens int) {
+			m.running.Set(float64(jobs))
+			m.reserved.Set(float64(tokens))
+		}),
+	}
+}
+
+// Run pulls and runs jobs until ctx ends, then drains: running requests have DrainTimeout, after
+// which the router is told to try them elsewhere. It returns nil after a drain.
+func (w *Worker) Run(ctx context.Context) error {
+	stage := worker.Stage[wire.DecodeJob]{
+		Jobs: w.deps.Jobs, Models: w.deps.Models, Ready: w.ready, Take: w.take, Work: w.work,
+		Drain: w.cfg.DrainTimeout, Log: w.log,
+	}
+	var g errgroup.Group
+	g.Go(func() error { return stage.Run(ctx) })
+	if w.cfg.KVTokens == 0 {
+		g.Go(func() error {
+			w.learnCapacity(ctx)
+			return nil
+		})
+	}
+	return g.Wait()
+}
+
+// Load is the worker's own view of its work. Safe for concurrent use.
+func (w *Worker) Load() wire.Load {
+	jobs, tokens, capacity := w.room.Used()
+	return wire.Load{Running: jobs, Tokens: tokens, Capacity: capacity, Slots: w.cfg.Slots}
+}
+
+const (
+	mostFetched   = 32 // jobs in one fetch
+	capacityEvery = 10 * time.Second
+)
+
+func (w *Worker) ready(ctx context.Context) (int, error) { return w.room.Wait(ctx, mostFetched, nil) }
+
+// take reserves KV for the whole request, so that the engine never has to preempt it.
+func (w *Worker) take(ctx context.Context, job *wire.DecodeJob) (release func(), err error) {
+	answer := job.MaxTokens
+	if answer == 0 {
+		answer = w.cfg.AssumedTokens
+	}
+	return w.room.Fit(ctx, max(1, job.PromptTokens)+answer)
+}
+
+// learnCapacity asks the engine for the size of its KV cache until it has said it.
+func (w *Worker) learnCapacity(ctx context.Context) {
+	tick := time.NewTicker(capacityEvery)
+	defer tick.Stop()
+	for {
+		tokens, err := w.deps.Capacity(ctx)
+		if err == nil && tokens > 0 {
+			w.log.InfoContext(ctx, "engine said the size of its KV cache", slog.Int("tokens", tokens))
+			w.room.SetCapacity(tokens)
+			return
+		}
+		w.log.DebugContext(ctx, "engine did not say the size of its KV cache", slog.Any("error", err))
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}

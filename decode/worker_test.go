@@ -1,0 +1,410 @@
+package decode_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/baton-llm/baton/decode"
+	"github.com/baton-llm/baton/internal/engine"
+	"github.com/baton-llm/baton/internal/wire"
+	"github.com/baton-llm/baton/internal/worker/workertest"
+	"github.com/baton-llm/baton/kvtransfer"
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/trace/noop"
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+type connector struct{}
+
+func (connector) Name() string                                                 { return "fake" }
+func (connector) PreparePrefill(b []byte) ([]byte, error)                      { return b, nil }
+func (connector) HandleFrom([]byte) (kvtransfer.Handle, error)                 { return kvtransfer.Handle{}, nil }
+func (connector) PrepareDecode(b []byte, _ *kvtransfer.Handle) ([]byte, error) { return b, nil }
+
+// fakeEngine answers each event after a tenth of a second.
+type fakeEngine struct {
+	events []string
+	err    error // of the call
+	end    error // after the events; nil: io.EOF
+	answer []byte
+
+	mu                   sync.Mutex
+	calls, running, most int
+}
+
+const gap = 100 * time.Millisecond
+
+func (e *fakeEngine) enter() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.calls++
+	e.running++
+	e.most = max(e.most, e.running)
+}
+
+func (e *fakeEngine) leave() error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.running--
+	return nil
+}
+
+func (e *fakeEngine) counts() (calls, running, most int) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.calls, e.running, e.most
+}
+
+func (e *fakeEngine) Post(ctx context.Context, _ engine.Call) ([]byte, error) {
+	e.enter()
+	defer func() { _ = e.leave() }()
+	select {
+	case <-time.After(gap):
+		return e.answer, e.err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+func (e *fakeEngine) Stream(ctx context.Context, _ engine.Call) (decode.Stream, error) {
+	if e.err != nil {
+		return nil, e.err
+	}
+	e.enter()
+	return &stream{e: e, ctx: ctx, rest: e.events}, nil
+}
+
+type stream struct {
+	e    *fakeEngine
+	ctx  context.Context //nolint:containedctx // of the call
+	rest []string
+}
+
+func (s *stream) Next() ([]byte, error) {
+	select {
+	case <-time.After(gap):
+	case <-s.ctx.Done():
+		return nil, s.ctx.Err()
+	}
+	if len(s.rest) == 0 {
+		if s.e.end != nil {
+			return nil, s.e.end
+		}
+		return nil, io.EOF
+	}
+	event := s.rest[0]
+	s.rest = s.rest[1:]
+	return []byte(event), nil
+}
+
+func (s *stream) Close() error { return s.e.leave() }
+
+// bench is a worker amid fakes.
+type bench struct {
+	cfg      decode.Config
+	engine   fakeEngine
+	queue    *workertest.Queue[wire.DecodeJob]
+	frames   *workertest.Frames
+	bodies   workertest.Bodies
+	capacity int
+
+	mu   sync.Mutex
+	told []string // "worker kind serial"
+}
+
+func newBench() *bench {
+	return &bench{
+		cfg: decode.DefaultConfig(), engine: fakeEngine{events: []string{`{"a":1}`, `{"a":2}`, `{"usage":{"prompt_tokens":7,"completion_tokens":2,"prompt_tokens_details":{"cached_tokens":3}}}`}},
+		queue: workertest.NewQueue[wire.DecodeJob](), frames: workertest.NewFrames(), bodies: workertest.Bodies{},
+	}
+}
+
+func (b *bench) start(t *testing.T) (stop func()) {
+	t.Helper()
+	w := decode.New(b.cfg, "d1", decode.Deps{
+		Jobs: b.queue, Frames: b.frames, Bodies: b.bodies, Engine: &b.engine, Connector: connector{},
+		Models:   func() []string { return []string{"m"} },
+		Capacity: func(context.Context) (int, error) { return b.capacity, nil },
+		Notify: func(worker string, c wire.Control) {
+			b.mu.Lock()
+			defer b.mu.Unlock()
+			b.told = append(b.told, fmt.Sprintf("%s %d %d", worker, c.Kind, c.Run))
+		},
+		Registerer: prometheus.NewRegistry(), Tracer: noop.NewTracerProvider().Tracer(""), Log: slog.New(slog.DiscardHandler),
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- w.Run(ctx) }()
+	return func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Errorf("Run = %v", err)
+		}
+	}
+}
+
+func (b *bench) notes() []string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return slices.Clone(b.told)
+}
+
+var (
+	consumed = fmt.Sprintf("p1 %d 5", wire.HandleConsumed)
+	released = fmt.Sprintf("p1 %d 5", wire.HandleReleased)
+)
+
+func job(i int) wire.DecodeJob {
+	body := fmt.Appendf(nil, `{"prompt":"%d"}`, i)
+	digest := wire.BodyDigest(body)
+	return wire.DecodeJob{
+		Body: body,
+		Request: wire.Request{
+			ID: fmt.Sprint("r", i), Frontend: "f", Stream: uint64(i), Attempt: 1, Model: "m", Streaming: true, Digest: digest, PromptTokens: 100, MaxTokens: 100,
+		},
+		Handle: &kvtransfer.Handle{Connector: "fake", Worker: "p1", Serial: 5, Digest: digest, Issued: time.Now(), Expires: time.Now().Add(30 * time.Second)},
+	}
+}
+
+// after lets virtual time pass and everything settle.
+func after(d time.Duration) {
+	<-time.After(d)
+	synctest.Wait()
+}
+
+func kinds(frames []wire.Frame) string {
+	var names []string
+	for _, f := range frames {
+		names = append(names, f.Kind.String())
+	}
+	return strings.Join(names, " ")
+}
+
+func TestAnswerIsPassedOnAsTheEngineSentIt(t *testing.T) {
+	for name, where := range map[string]func(*bench, *wire.DecodeJob){
+		"inline body":       func(*bench, *wire.DecodeJob) {},
+		"body at reference": func(b *bench, j *wire.DecodeJob) { b.bodies["x"], j.Body, j.BodyRef = j.Body, nil, "x" },
+		"body at frontend":  func(b *bench, j *wire.DecodeJob) { b.bodies[wire.BodySubject("f")], j.Body = j.Body, nil },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b, j := newBench(), job(1)
+				where(b, &j)
+				b.queue.Put(j, 1)
+				stop := b.start(t)
+				after(time.Second)
+				stop()
+				frames := b.frames.Of("r1")
+				if got := kinds(frames); got != "decoding data data data end" {
+					t.Fatalf("frames = %s", got)
+				}
+				if got := string(frames[1].Payload); got != `{"a":1}` {
+					t.Errorf("first payload = %s", got)
+				}
+				if got := string(frames[4].Payload); got != `{"prompt_tokens":7,"completion_tokens":2,"cached_tokens":3}` {
+					t.Errorf("end = %s", got)
+				}
+				if d := cmp.Diff([]string{consumed}, b.notes()); d != "" {
+					t.Error(d)
+				}
+				if _, done, _ := b.queue.Counts(); done != 1 {
+					t.Errorf("%d deliveries done, want 1", done)
+				}
+			})
+		})
+	}
+}
+
+func TestUnaryAnswerComesInPieces(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b, j := newBench(), job(1)
+		j.Streaming, j.Whole, j.Handle = false, true, nil
+		b.engine.answer = []byte(`{"text":"` + strings.Repeat("x", 100<<10) + `","usage":{"completion_tokens":9}}`)
+		b.queue.Put(j, 2) // a whole request may run again
+		stop := b.start(t)
+		after(time.Second)
+		stop()
+		frames := b.frames.Of("r1")
+		if got := kinds(frames); got != "decoding data data end" {
+			t.Fatalf("frames = %s", got)
+		}
+		if got := string(frames[1].Payload) + string(frames[2].Payload); got != string(b.engine.answer) {
+			t.Error("the pieces are not the answer")
+		}
+		if len(b.notes()) != 0 {
+			t.Errorf("control messages %v about no handle", b.notes())
+		}
+	})
+}
+
+func TestEveryFailureIsToldAndDone(t *testing.T) {
+	for name, tc := range map[string]struct {
+		change     func(*bench, *wire.DecodeJob)
+		deliveries int
+		want       wire.Reason
+		calls      int
+		notes      []string
+	}{
+		"handle came before": {func(*bench, *wire.DecodeJob) {}, 2, wire.HandleUsed, 0, nil},
+		"lease nearly over":  {func(_ *bench, j *wire.DecodeJob) { j.Handle.Expires = time.Now().Add(900 * time.Millisecond) }, 1, wire.HandleExpired, 0, nil},
+		"other digest":       {func(_ *bench, j *wire.DecodeJob) { j.Handle.Digest = "other" }, 1, wire.HandleMismatch, 0, nil},
+		"other body":         {func(_ *bench, j *wire.DecodeJob) { j.Body = []byte("{}") }, 1, wire.HandleMismatch, 0, nil},
+		"body gone":          {func(_ *bench, j *wire.DecodeJob) { j.Body = nil }, 1, wire.BodyGone, 0, nil},
+		"engine refuses":     {func(b *bench, _ *wire.DecodeJob) { b.engine.err = &engine.StatusError{Status: 400} }, 1, wire.EngineRejected, 0, nil},
+		"engine fails":       {func(b *bench, _ *wire.DecodeJob) { b.engine.err = &engine.StatusError{Status: 500} }, 1, wire.EngineError, 0, nil},
+		"error event first":  {func(b *bench, _ *wire.DecodeJob) { b.engine.events = []string{`{"error":{}}`} }, 1, wire.EngineError, 1, nil},
+		"error event later":  {func(b *bench, _ *wire.DecodeJob) { b.engine.events[1] = `{"error":{}}` }, 1, wire.EngineError, 1, []string{consumed}},
+		"stream breaks":      {func(b *bench, _ *wire.DecodeJob) { b.engine.end = errors.New("reset by peer") }, 1, wire.EngineDown, 1, []string{consumed}},
+		"deadline midway":    {func(_ *bench, j *wire.DecodeJob) { j.Deadline = time.Now().Add(150 * time.Millisecond) }, 1, wire.DeadlineOver, 1, []string{consumed}},
+		"deadline before":    {func(_ *bench, j *wire.DecodeJob) { j.Deadline = time.Now().Add(-time.Second) }, 1, wire.DeadlineOver, 1, []string{released}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b, j := newBench(), job(1)
+				tc.change(b, &j)
+				b.queue.Put(j, tc.deliveries)
+				stop := b.start(t)
+				after(time.Minute)
+				stop()
+				if got := b.frames.Reason("r1"); got != tc.want {
+					t.Errorf("reason = %q, want %q", got, tc.want)
+				}
+				if _, done, retried := b.queue.Counts(); done != 1 || retried != 0 {
+					t.Errorf("%d done, %d handed back, want 1 and 0", done, retried)
+				}
+				if calls, running, _ := b.engine.counts(); calls != tc.calls || running != 0 {
+					t.Errorf("%d engine calls, %d left open, want %d and 0", calls, running, tc.calls)
+				}
+				if d := cmp.Diff(tc.notes, b.notes()); d != "" {
+					t.Error(d)
+				}
+			})
+		})
+	}
+}
+
+func TestCancelledBeforeTheEngineCallFreesTheBlocks(t *testing.T) {
+	for _, streaming := range []bool{true, false} {
+		t.Run(fmt.Sprint("streaming ", streaming), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b, j := newBench(), job(1)
+				j.Streaming = streaming
+				b.frames.OnOpen = func(_ string, cancel func()) { cancel() }
+				b.queue.Put(j, 1)
+				stop := b.start(t)
+				after(5 * time.Second)
+				stop()
+				if calls, running, _ := b.engine.counts(); calls != 1 || running != 0 {
+					t.Errorf("%d engine calls, %d left open, want 1 and 0", calls, running)
+				}
+				if d := cmp.Diff([]string{released}, b.notes()); d != "" {
+					t.Error(d)
+				}
+				if _, done, _ := b.queue.Counts(); done != 1 {
+					t.Errorf("%d deliveries done, want 1", done)
+				}
+			})
+		})
+	}
+}
+
+func TestCancelMidwayClosesTheStream(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench()
+		b.queue.Put(job(1), 1)
+		stop := b.start(t)
+		after(3 * gap / 2)
+		b.frames.Cancel("r1")
+		synctest.Wait()
+		if _, running, _ := b.engine.counts(); running != 0 {
+			t.Errorf("%d engine calls still open", running)
+		}
+		stop()
+		if got := kinds(b.frames.Of("r1")); got != "decoding data" {
+			t.Errorf("frames = %s", got)
+		}
+	})
+}
+
+func TestSlotsAndKVRoomAreRespected(t *testing.T) {
+	for name, tc := range map[string]struct {
+		slots, configured, learned, most int
+	}{"slots": {3, 0, 0, 3}, "configured KV": {256, 500, 0, 2}, "learned KV": {256, 0, 900, 4}, "request larger than KV": {256, 50, 0, 1}} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := newBench()
+				b.cfg.Slots, b.cfg.KVTokens, b.capacity = tc.slots, tc.configured, tc.learned
+				stop := b.start(t)
+				synctest.Wait()
+				for i := range 20 {
+					b.queue.Put(job(i), 1)
+				}
+				after(time.Minute)
+				stop()
+				if calls, _, most := b.engine.counts(); calls != 20 || most != tc.most {
+					t.Errorf("%d calls, %d at once, want 20 and %d", calls, most, tc.most)
+				}
+			})
+		})
+	}
+}
+
+func TestDrain(t *testing.T) {
+	for name, tc := range map[string]struct {
+		whole, unary  bool
+		drain         time.Duration
+		want          wire.Reason
+		done, retried int
+	}{
+		"in time":                  {false, false, time.Minute, "", 1, 0},
+		"too slow, handle read":    {false, false, 0, wire.WorkerStopping, 1, 0},
+		"too slow, whole untold":   {true, true, 0, "", 0, 1},
+		"too slow, whole half out": {true, false, 0, wire.WorkerStopping, 1, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b, j := newBench(), job(1)
+				b.cfg.DrainTimeout = tc.drain
+				j.Streaming = !tc.unary
+				if tc.whole {
+					j.Whole, j.Handle = true, nil
+				}
+				b.queue.Put(j, 1)
+				stop := b.start(t)
+				at := 3 * gap / 2
+				if tc.unary {
+					at = gap / 2
+				}
+				after(at)
+				stop()
+				if got := b.frames.Reason("r1"); got != tc.want {
+					t.Errorf("reason = %q, want %q", got, tc.want)
+				}
+				if _, done, retried := b.queue.Counts(); done != tc.done || retried != tc.retried {
+					t.Errorf("%d done, %d handed back, want %d and %d", done, retried, tc.done, tc.retried)
+				}
+			})
+		})
+	}
+}
+
+func TestDefaultsAreValid(t *testing.T) {
+	if err := decode.DefaultConfig().Validate(); err != nil {
+		t.Error(err)
+	}
+	if err := (decode.Config{}).Validate(); err == nil {
+		t.Error("an empty Config is valid")
+	}
+}

@@ -1,0 +1,179 @@
+// Package workertest holds the fakes that the tests of both stages share.
+package workertest
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"iter"
+	"sync"
+	"time"
+
+	"github.com/baton-llm/baton/internal/wire"
+	"github.com/baton-llm/baton/internal/worker"
+)
+
+// ErrCancelled is the cause of a run that Cancel ended.
+var ErrCancelled = errors.New("cancelled by the test")
+
+// Queue is a worker.Jobs in memory. Jobs put into it are counted as they are taken and ended.
+type Queue[J any] struct {
+	jobs chan *worker.Delivery[J]
+
+	mu                   sync.Mutex
+	taken, done, retried int
+}
+
+// NewQueue returns an empty queue.
+func NewQueue[J any]() *Queue[J] { return &Queue[J]{jobs: make(chan *worker.Delivery[J], 1000)} }
+
+// Put queues a job at its given delivery.
+func (q *Queue[J]) Put(job J, deliveries int) {
+	q.jobs <- &worker.Delivery[J]{Job: job, Deliveries: deliveries, Ack: ack[J]{q}}
+}
+
+// Counts returns how many jobs were taken, done and handed back.
+func (q *Queue[J]) Counts() (taken, done, retried int) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.taken, q.done, q.retried
+}
+
+// Fetch implements worker.Jobs.
+func (q *Queue[J]) Fetch(ctx context.Context, _ string, n int, wait time.Duration) iter.Seq2[*worker.Delivery[J], error] {
+	return func(yield func(*worker.Delivery[J], error) bool) {
+		timeout := time.After(wait)
+		for range n {
+			select {
+			case d := <-q.jobs:
+				q.mu.Lock()
+				q.taken++
+				q.mu.Unlock()
+				if !yield(d, nil) || len(q.jobs) == 0 {
+					return
+				}
+			case <-timeout:
+				return
+			case <-ctx.Done():
+				return
+			}
+		}
+	}
+}
+
+type ack[J any] struct{ q *Queue[J] }
+
+func (a ack[J]) Done(context.Context) error {
+	a.q.mu.Lock()
+	defer a.q.mu.Unlock()
+	a.q.done++
+	return nil
+}
+
+func (a ack[J]) Retry(context.Context, time.Duration) error {
+	a.q.mu.Lock()
+	defer a.q.mu.Unlock()
+	a.q.retried++
+	return nil
+}
+
+// Frames keeps what is sent, by request.
+type Frames struct {
+	OnOpen func(id string, cancel func()) // may cancel the run at once
+
+	mu     sync.Mutex
+	frames map[string][]wire.Frame
+	cancel map[string]context.CancelCauseFunc
+}
+
+// NewFrames returns an empty Frames.
+func NewFrames() *Frames {
+	return &Frames{frames: map[string][]wire.Frame{}, cancel: map[string]context.CancelCauseFunc{}}
+}
+
+// Open implements worker.Frames.
+func (f *Frames) Open(ctx context.Context, r *wire.Request) worker.Run {
+	ctx, cancel := context.WithCancelCause(ctx)
+	f.mu.Lock()
+	f.cancel[r.ID] = cancel
+	f.mu.Unlock()
+	if f.OnOpen != nil {
+		f.OnOpen(r.ID, func() { cancel(ErrCancelled) })
+	}
+	return &run{Frames: f, id: r.ID, ctx: ctx, cancel: cancel}
+}
+
+// Cancel ends the run of a request as its frontend would.
+func (f *Frames) Cancel(id string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.cancel[id](ErrCancelled)
+}
+
+// Of returns the frames of a request.
+func (f *Frames) Of(id string) []wire.Frame {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.frames[id]
+}
+
+// Reason returns why the request failed; "" if its last frame is no Fail.
+func (f *Frames) Reason(id string) wire.Reason {
+	frames := f.Of(id)
+	if len(frames) == 0 || frames[len(frames)-1].Kind != wire.Fail {
+		return ""
+	}
+	var failure wire.Failure
+	if err := json.Unmarshal(frames[len(frames)-1].Payload, &failure); err != nil {
+		return wire.Reason(err.Error())
+	}
+	return failure.Reason
+}
+
+type run struct {
+	*Frames
+	id     string
+	ctx    context.Context //nolint:containedctx // as relay.Run
+	cancel context.CancelCauseFunc
+}
+
+func (r *run) Context() context.Context { return r.ctx }
+func (r *run) Close()                   { r.cancel(nil) }
+
+func (r *run) Send(ctx context.Context, kind wire.Kind, payload []byte) error {
+	if r.ctx.Err() != nil {
+		return context.Cause(r.ctx)
+	}
+	if kind == wire.Data && ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.frames[r.id] = append(r.frames[r.id], wire.Frame{Kind: kind, Payload: append([]byte(nil), payload...)})
+	return nil
+}
+
+func (r *run) SendJSON(ctx context.Context, kind wire.Kind, v any) error {
+	payload, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	return r.Send(ctx, kind, payload)
+}
+
+// Bodies answers requests for bodies from a map: references and body subjects.
+type Bodies map[string][]byte
+
+// GetBody implements worker.Bodies.
+func (b Bodies) GetBody(ctx context.Context, ref string) ([]byte, error) {
+	return b.Request(ctx, ref, nil)
+}
+
+// Request implements worker.Bodies.
+func (b Bodies) Request(_ context.Context, subject string, _ []byte) ([]byte, error) {
+	body, ok := b[subject]
+	if !ok {
+		return nil, errors.New("nobody answers")
+	}
+	return body, nil
+}

@@ -1,0 +1,58 @@
+package prefill
+
+import (
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Config bounds one prefill worker.
+type Config struct {
+	BatchTokens    int           `yaml:"batch_tokens" help:"pull while fewer prompt tokens than this are at the engine; about two of its batches"`
+	MaxHandles     int           `yaml:"max_handles" help:"most prompts at the engine or handed over and not yet read; each pins KV on the prefill GPU"`
+	MaxDecodeQueue int           `yaml:"max_decode_queue" help:"stop pulling while the decode queue holds this many jobs; a handle may not wait longer than its lease"`
+	Lease          time.Duration `yaml:"lease" help:"how long the engine keeps unread KV blocks (vLLM: kv_lease_duration)"`
+	InlineBody     int           `yaml:"inline_body" help:"largest body in bytes that travels with the decode job instead of being asked from the frontend"`
+	BodyTimeout    time.Duration `yaml:"body_timeout" help:"longest wait for a body that the job does not carry"`
+	DrainTimeout   time.Duration `yaml:"drain_timeout" help:"how long running jobs may go on once the worker is told to stop"`
+}
+
+// DefaultConfig suits stock vLLM. 64 handles are 64 prompts' KV: at 4096 tokens each a quarter
+// million tokens, what a 70B model at TP4 holds beside its batch.
+func DefaultConfig() Config {
+	return Config{
+		BatchTokens: 8192, MaxHandles: 64, MaxDecodeQueue: 128, Lease: 30 * time.Second,
+		InlineBody: 4 << 10, BodyTimeout: 10 * time.Second, DrainTimeout: 30 * time.Second,
+	}
+}
+
+// Validate reports every fault.
+func (c Config) Validate() error {
+	var errs []error
+	for _, n := range []struct {
+		name       string
+		value, min int
+	}{
+		{"batch_tokens", c.BatchTokens, 1},
+		{"max_handles", c.MaxHandles, 1},
+		{"max_decode_queue", c.MaxDecodeQueue, 1},
+		{"inline_body", c.InlineBody, 0},
+	} {
+		if n.value < n.min {
+			errs = append(errs, fmt.Errorf("prefill.%s is %d, want %d or more", n.name, n.value, n.min))
+		}
+	}
+	for _, d := range []struct {
+		name       string
+		value, min time.Duration
+	}{
+		{"lease", c.Lease, 2 * time.Second},
+		{"body_timeout", c.BodyTimeout, time.Millisecond},
+		{"drain_timeout", c.DrainTimeout, 0},
+	} {
+		if d.value < d.min {
+			errs = append(errs, fmt.Errorf("prefill.%s is %v, want %v or more", d.name, d.value, d.min))
+		}
+	}
+	return errors.Join(errs...)
+}

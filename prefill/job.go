@@ -1,0 +1,139 @@
+package prefill
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/baton-llm/baton/internal/engine"
+	"github.com/baton-llm/baton/internal/wire"
+	"github.com/baton-llm/baton/internal/worker"
+	"github.com/baton-llm/baton/kvtransfer"
+	"go.opentelemetry.io/otel/codes"
+)
+
+// work runs one job to one of its ends: done (handed over), cancelled, returned to the queue, failed.
+func (w *Worker) work(ctx context.Context, d *worker.Delivery[wire.PrefillJob], release func()) {
+	job := &d.Job
+	run := w.deps.Frames.Open(context.WithoutCancel(ctx), &job.Request)
+	log := w.log.With(slog.String("request_id", job.ID), slog.Int("attempt", int(job.Attempt)))
+	err := w.prefill(ctx, run, job, log, release)
+	w.metrics.jobs.WithLabelValues(worker.Conclude(ctx, run, d, true, err, log)).Inc()
+}
+
+// prefill returns nil once the decode queue has the handle, a *worker.Error for the router, or the
+// cause why the job was given up.
+func (w *Worker) prefill(ctx context.Context, run worker.Run, job *wire.PrefillJob, log *slog.Logger, release func()) (err error) {
+	bound, cancel := worker.Bound(ctx, run, &job.Request)
+	defer cancel()
+	bound, span, traceparent := worker.Trace(bound, w.deps.Tracer, "prefill", &job.Request)
+	defer span.End()
+	defer func() {
+		if err != nil {
+			span.SetStatus(codes.Error, err.Error())
+		}
+	}()
+
+	log.DebugContext(ctx, "prefilling")
+	if err := run.Send(bound, wire.Prefilling, nil); err != nil {
+		return worker.Ended(bound, err)
+	}
+	body, err := w.body(bound, job)
+	if err != nil {
+		return err
+	}
+	handle, took, err := w.call(bound, job, body, traceparent)
+	release()
+	if err != nil {
+		return err
+	}
+	log.DebugContext(ctx, "prefilled", slog.Duration("took", took), slog.Uint64("handle", handle.Serial))
+
+	// From here the engine holds blocks: the decode job goes out even if nobody wants the answer,
+	// because the decode leg is what frees them.
+	next := &wire.DecodeJob{Request: job.Request, Handle: handle}
+	next.Traceparent = traceparent
+	if job.BodyRef == "" && len(body) <= w.cfg.InlineBody {
+		next.Body = body
+	}
+	if err := w.publish(ctx, next); err != nil {
+		return err
+	}
+	info := wire.HandedInfo{Prefill: took, PromptTokens: handle.PromptTokens, CachedTokens: handle.CachedTokens}
+	if err := run.SendJSON(run.Context(), wire.Handed, info); err != nil {
+		log.DebugContext(ctx, "nobody waits for the handle", slog.Any("error", err))
+	}
+	return nil
+}
+
+func (w *Worker) body(ctx context.Context, job *wire.PrefillJob) ([]byte, error) {
+	ask, cancel := context.WithTimeout(ctx, w.cfg.BodyTimeout)
+	defer cancel()
+	body, err := worker.Body(ask, w.deps.Bodies, &job.Request, job.Body)
+	if err != nil && ctx.Err() != nil {
+		return nil, worker.Ended(ctx, err)
+	}
+	if err != nil {
+		return nil, worker.Failed(wire.BodyGone, err)
+	}
+	return body, nil
+}
+
+// call makes the engine call and enters its handle into the ledger.
+func (w *Worker) call(ctx context.Context, job *wire.PrefillJob, body []byte, traceparent string) (*kvtransfer.Handle, time.Duration, error) {
+	leg, err := w.deps.Connector.PreparePrefill(body)
+	if err != nil {
+		return nil, 0, worker.Failed(wire.EngineRejected, err)
+	}
+	start := time.Now()
+	answer, err := w.deps.Engine.Post(ctx, engine.Call{Path: job.Path, RequestID: job.ID, Traceparent: traceparent, Body: leg})
+	if err != nil && ctx.Err() != nil {
+		return nil, 0, worker.Ended(ctx, err)
+	}
+	if err != nil {
+		return nil, 0, &worker.Error{Failure: engine.Failure(err)}
+	}
+	answered := time.Now()
+	handle, err := w.deps.Connector.HandleFrom(answer)
+	if errors.Is(err, kvtransfer.ErrNoHandle) {
+		w.metrics.noHandle.Inc()
+		return nil, 0, worker.Failed(wire.NoHandle, err)
+	}
+	if err != nil {
+		return nil, 0, worker.Failed(wire.EngineError, err)
+	}
+	handle.Worker, handle.Engine, handle.RequestID, handle.Digest = w.id, w.deps.EngineURL, job.ID, job.Digest
+	// The engine's clock for the lease started a moment before its answer came; the decode
+	// worker's margin covers that moment.
+	handle.Issued, handle.Expires = answered, answered.Add(w.cfg.Lease)
+	handle.Serial = w.deps.Ledger.Issue(answered, w.cfg.Lease)
+	w.learn(job.PromptTokens, handle.PromptTokens)
+	w.metrics.seconds.Observe(answered.Sub(start).Seconds())
+	return &handle, answered.Sub(start), nil
+}
+
+const (
+	firstPause = 50 * time.Millisecond
+	mostPause  = time.Second
+)
+
+// publish puts the decode job into its queue, again and again while the lease lasts.
+func (w *Worker) publish(ctx context.Context, job *wire.DecodeJob) error {
+	ctx, cancel := context.WithDeadline(ctx, job.Handle.Expires)
+	defer cancel()
+	for pause := firstPause; ; pause = min(2*pause, mostPause) {
+		err := w.deps.Next(ctx, job)
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			if errors.Is(context.Cause(ctx), worker.ErrStopping) {
+				return worker.ErrStopping
+			}
+			return worker.Failed(wire.HandleExpired, err)
+		}
+	}
+}

@@ -1,0 +1,328 @@
+package prefill_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/baton-llm/baton/internal/engine"
+	"github.com/baton-llm/baton/internal/wire"
+	"github.com/baton-llm/baton/internal/worker/workertest"
+	"github.com/baton-llm/baton/kvtransfer"
+	"github.com/baton-llm/baton/prefill"
+	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/trace/noop"
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+type connector struct{ err error }
+
+func (connector) Name() string                            { return "fake" }
+func (connector) PreparePrefill(b []byte) ([]byte, error) { return b, nil }
+func (c connector) HandleFrom([]byte) (kvtransfer.Handle, error) {
+	return kvtransfer.Handle{Connector: "fake", PromptTokens: 100}, c.err
+}
+func (connector) PrepareDecode(b []byte, _ *kvtransfer.Handle) ([]byte, error) { return b, nil }
+
+// fakeEngine takes a second for each call and notes how many were there at once.
+type fakeEngine struct {
+	takes time.Duration
+	err   error
+
+	mu            sync.Mutex
+	running, most int
+}
+
+func (e *fakeEngine) Post(ctx context.Context, _ engine.Call) ([]byte, error) {
+	e.mu.Lock()
+	e.running++
+	e.most = max(e.most, e.running)
+	e.mu.Unlock()
+	defer func() {
+		e.mu.Lock()
+		e.running--
+		e.mu.Unlock()
+	}()
+	select {
+	case <-time.After(e.takes):
+		return []byte("{}"), e.err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+func (e *fakeEngine) atOnce() int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.most
+}
+
+// bench is a worker amid fakes.
+type bench struct {
+	cfg    prefill.Config
+	conn   connector
+	engine fakeEngine
+	queue  *workertest.Queue[wire.PrefillJob]
+	frames *workertest.Frames
+	bodies workertest.Bodies
+	depth  int
+
+	mu     sync.Mutex
+	next   []*wire.DecodeJob
+	refuse error
+
+	worker *prefill.Worker
+	ledger *kvtransfer.Ledger
+}
+
+func newBench() *bench {
+	return &bench{
+		cfg: prefill.DefaultConfig(), engine: fakeEngine{takes: time.Second},
+		queue: workertest.NewQueue[wire.PrefillJob](), frames: workertest.NewFrames(), bodies: workertest.Bodies{},
+	}
+}
+
+func (b *bench) start(t *testing.T) (stop func()) {
+	t.Helper()
+	b.ledger = kvtransfer.NewLedger(prometheus.NewRegistry())
+	b.worker = prefill.New(b.cfg, "p1", prefill.Deps{
+		Jobs: b.queue, Frames: b.frames, Bodies: b.bodies, Engine: &b.engine, Connector: b.conn, Ledger: b.ledger,
+		Next: func(_ context.Context, job *wire.DecodeJob) error {
+			b.mu.Lock()
+			defer b.mu.Unlock()
+			if b.refuse != nil {
+				return b.refuse
+			}
+			b.next = append(b.next, job)
+			return nil
+		},
+		QueueDepth: func(context.Context) (int, error) {
+			b.mu.Lock()
+			defer b.mu.Unlock()
+			return b.depth, nil
+		},
+		Models:     func() []string { return []string{"m"} },
+		Registerer: prometheus.NewRegistry(), Tracer: noop.NewTracerProvider().Tracer(""), Log: slog.New(slog.DiscardHandler),
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- b.worker.Run(ctx) }()
+	return func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Errorf("Run = %v", err)
+		}
+	}
+}
+
+func (b *bench) handed() []*wire.DecodeJob {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.next
+}
+
+func (b *bench) set(change func()) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	change()
+}
+
+func job(i, tokens int) wire.PrefillJob {
+	body := fmt.Appendf(nil, `{"prompt":"%d"}`, i)
+	return wire.PrefillJob{Body: body, Request: wire.Request{
+		ID: fmt.Sprint("r", i), Frontend: "f", Stream: uint64(i), Attempt: 1, Model: "m", Digest: wire.BodyDigest(body), PromptTokens: tokens,
+	}}
+}
+
+// after lets virtual time pass and everything settle.
+func after(d time.Duration) {
+	<-time.After(d)
+	synctest.Wait()
+}
+
+func TestBudgetKeepsAtMostOnePromptAhead(t *testing.T) {
+	for _, tc := range []struct {
+		tokens, atOnce int
+	}{{10000, 2}, {4096, 2}, {2000, 5}, {1000, 9}} {
+		t.Run(fmt.Sprint(tc.tokens), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := newBench()
+				for i := range 20 {
+					b.queue.Put(job(i, tc.tokens), 1)
+				}
+				stop := b.start(t)
+				after(500 * time.Millisecond)
+				if got := b.engine.atOnce(); got != tc.atOnce {
+					t.Errorf("%d prompts of %d tokens at the engine, want %d", got, tc.tokens, tc.atOnce)
+				}
+				stop()
+			})
+		})
+	}
+}
+
+func TestHandedJobCarriesABoundHandle(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench()
+		b.queue.Put(job(1, 100), 1)
+		stop := b.start(t)
+		after(2 * time.Second)
+		stop()
+		next := b.handed()
+		if len(next) != 1 {
+			t.Fatalf("%d decode jobs, want 1", len(next))
+		}
+		h, want := next[0].Handle, job(1, 100)
+		if h.Worker != "p1" || h.Digest != want.Digest || h.RequestID != "r1" || h.Expires.Sub(h.Issued) != b.cfg.Lease {
+			t.Errorf("handle = %+v", h)
+		}
+		if string(next[0].Body) != string(want.Body) {
+			t.Errorf("a small body did not travel inline")
+		}
+		if f := b.frames.Of("r1"); len(f) != 2 || f[0].Kind != wire.Prefilling || f[1].Kind != wire.Handed {
+			t.Errorf("frames = %v", f)
+		}
+	})
+}
+
+func TestOpenHandlesStopThePulling(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench()
+		b.cfg.MaxHandles = 3
+		for i := range 5 {
+			b.queue.Put(job(i, 10), 1)
+		}
+		stop := b.start(t)
+		after(5 * time.Second)
+		if taken, _, _ := b.queue.Counts(); taken != 3 {
+			t.Errorf("%d jobs taken with 3 handles allowed", taken)
+		}
+		b.worker.Control("d1", wire.Control{Kind: wire.HandleConsumed, Run: b.handed()[0].Handle.Serial})
+		synctest.Wait()
+		if taken, _, _ := b.queue.Counts(); taken != 4 {
+			t.Errorf("%d jobs taken after one handle was consumed, want 4", taken)
+		}
+		after(b.cfg.Lease)
+		if taken, _, _ := b.queue.Counts(); taken != 5 {
+			t.Errorf("%d jobs taken after the leases ended, want 5", taken)
+		}
+		stop()
+	})
+}
+
+func TestDeepDecodeQueueStopsThePulling(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench()
+		b.depth = b.cfg.MaxDecodeQueue
+		b.queue.Put(job(1, 10), 1)
+		stop := b.start(t)
+		after(time.Minute)
+		if taken, _, _ := b.queue.Counts(); taken != 0 {
+			t.Errorf("%d jobs taken", taken)
+		}
+		b.set(func() { b.depth = 0 })
+		after(2 * time.Second)
+		if _, done, _ := b.queue.Counts(); done != 1 {
+			t.Errorf("%d jobs done, want 1", done)
+		}
+		stop()
+	})
+}
+
+func TestEveryFailureIsToldAndDone(t *testing.T) {
+	for name, tc := range map[string]struct {
+		change func(*bench, *wire.PrefillJob)
+		want   wire.Reason
+	}{
+		"engine refuses":    {func(b *bench, _ *wire.PrefillJob) { b.engine.err = &engine.StatusError{Status: 400} }, wire.EngineRejected},
+		"engine fails":      {func(b *bench, _ *wire.PrefillJob) { b.engine.err = &engine.StatusError{Status: 500} }, wire.EngineError},
+		"no handle":         {func(b *bench, _ *wire.PrefillJob) { b.conn.err = kvtransfer.ErrNoHandle }, wire.NoHandle},
+		"unreadable answer": {func(b *bench, _ *wire.PrefillJob) { b.conn.err = errors.New("not JSON") }, wire.EngineError},
+		"body gone":         {func(_ *bench, j *wire.PrefillJob) { j.Body, j.BodyRef = nil, "x" }, wire.BodyGone},
+		"body changed":      {func(_ *bench, j *wire.PrefillJob) { j.Body = []byte("{}") }, wire.BodyGone},
+		"deadline":          {func(_ *bench, j *wire.PrefillJob) { j.Deadline = time.Now().Add(time.Millisecond) }, wire.DeadlineOver},
+		"deadline before":   {func(_ *bench, j *wire.PrefillJob) { j.Deadline = time.Now().Add(-time.Hour) }, wire.DeadlineOver},
+		"decode queue full": {func(b *bench, _ *wire.PrefillJob) { b.refuse = errors.New("full") }, wire.HandleExpired},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b, j := newBench(), job(1, 10)
+				tc.change(b, &j)
+				b.queue.Put(j, 1)
+				stop := b.start(t)
+				after(time.Minute)
+				stop()
+				if got := b.frames.Reason("r1"); got != tc.want {
+					t.Errorf("reason = %q, want %q", got, tc.want)
+				}
+				if _, done, retried := b.queue.Counts(); done != 1 || retried != 0 {
+					t.Errorf("%d done, %d handed back, want 1 and 0", done, retried)
+				}
+			})
+		})
+	}
+}
+
+func TestCancelBeforeTheHandleAbortsAndAfterItStillHandsOver(t *testing.T) {
+	for name, tc := range map[string]struct {
+		at     time.Duration
+		handed int
+	}{"in the engine": {500 * time.Millisecond, 0}, "while publishing": {1500 * time.Millisecond, 1}} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := newBench()
+				b.refuse = errors.New("full")
+				b.queue.Put(job(1, 10), 1)
+				stop := b.start(t)
+				after(tc.at)
+				b.frames.Cancel("r1")
+				b.set(func() { b.refuse = nil })
+				after(5 * time.Second)
+				stop()
+				if got := len(b.handed()); got != tc.handed {
+					t.Errorf("%d decode jobs, want %d", got, tc.handed)
+				}
+				if _, done, _ := b.queue.Counts(); done != 1 {
+					t.Errorf("%d deliveries done, want 1", done)
+				}
+			})
+		})
+	}
+}
+
+func TestDrainFinishesWhatItCanAndHandsBackTheRest(t *testing.T) {
+	for name, tc := range map[string]struct {
+		takes         time.Duration
+		done, retried int
+	}{"in time": {20 * time.Second, 1, 0}, "too slow": {time.Hour, 0, 1}} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := newBench()
+				b.engine.takes = tc.takes
+				b.queue.Put(job(1, 10), 1)
+				stop := b.start(t)
+				after(time.Second)
+				stop()
+				if _, done, retried := b.queue.Counts(); done != tc.done || retried != tc.retried {
+					t.Errorf("%d done, %d handed back, want %d and %d", done, retried, tc.done, tc.retried)
+				}
+			})
+		})
+	}
+}
+
+func TestDefaultsAreValid(t *testing.T) {
+	if err := prefill.DefaultConfig().Validate(); err != nil {
+		t.Error(err)
+	}
+	if err := (prefill.Config{}).Validate(); err == nil {
+		t.Error("an empty Config is valid")
+	}
+}

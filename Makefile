@@ -1,0 +1,32 @@
+.DEFAULT_GOAL := help
+bin := $(shell go env GOPATH)/bin
+FUZZTIME ?= 20s
+
+.PHONY: help run build test lint fmt fuzz ci
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: ## a whole deployment in one process, with simulated engines
+	go run ./cmd/baton up
+
+build: ## the static binary, bin/baton
+	CGO_ENABLED=0 go build -trimpath -o bin/baton ./cmd/baton
+
+test: ## every test, with the race detector
+	go test -race ./...
+
+lint: ## what CI lints with
+	$(bin)/golangci-lint run ./...
+
+fmt: ## format every file
+	$(bin)/gofumpt -l -w .
+
+fuzz: ## each fuzz target for FUZZTIME
+	@grep -rlE --include='*_test.go' '^func Fuzz' . | while read -r file; do \
+		sed -nE 's/^func (Fuzz[A-Za-z0-9_]+).*/\1/p' "$$file" | while read -r name; do \
+			go test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) "./$$(dirname "$$file")" || exit 1; \
+		done || exit 1; \
+	done
+
+ci: ## all that must pass before a change goes in
+	.ci/run

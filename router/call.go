@@ -1,0 +1,229 @@
+package router
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"math"
+	"sync"
+	"time"
+
+	"github.com/baton-llm/baton/internal/relay"
+	"github.com/baton-llm/baton/internal/wire"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/trace"
+)
+
+// State is how far a request has come.
+type State uint8
+
+// The states in order; the last three are final.
+const (
+	Queued State = iota
+	Prefilling
+	Handed
+	Decoding
+	Done
+	Failed
+	Cancelled
+)
+
+var stateNames = [...]string{"queued", "prefilling", "handed", "decoding", "done", "failed", "cancelled"}
+
+// String returns the state's name.
+func (s State) String() string { return stateNames[s] }
+
+// Final tells whether no state follows.
+func (s State) Final() bool { return s >= Done }
+
+// call is one request from admission until its answer is closed. It takes its events from any
+// goroutine; only the goroutine in Do or Answer.Next waits.
+type call struct {
+	r        *Router
+	req      *Request
+	stream   uint64
+	digest   string
+	admitted time.Time
+	span     trace.Span
+	parent   string        // traceparent for jobs
+	wake     chan struct{} // of the one waiting goroutine; buffers one
+
+	mu      sync.Mutex // never held while the receiver or the router's table is called
+	state   State
+	since   time.Time    // of state
+	attempt uint32       // from 1; frames of another one are fenced off
+	lost    wire.Failure // of the attempt that ended last, for Do; valid if again
+	again   bool         // Do shall publish the current attempt; no frame of it can have come
+	job     receipt      // of the current attempt
+	bodyRef string
+	prefill relay.RunID // adopted; zero: none
+	decode  relay.RunID // adopted; zero: none
+	pieces  []piece     // of the answer, not read yet
+	pending int         // bytes in pieces
+	begun   bool        // a piece of the answer came: no other attempt
+	last    time.Time   // when the last piece came
+	timing  Timing
+	handed  time.Time
+	end     wire.EndInfo
+	err     error  // why failed or cancelled
+	detach  func() // lets go of the client's context and the deadline; nil until known
+
+	released sync.Once
+}
+
+// receipt says where a job is queued.
+type receipt struct {
+	queue string // prefillQueue or decodeQueue; empty: nowhere
+	seq   uint64
+}
+
+// piece is one payload of the answer.
+type piece struct {
+	run  relay.RunID
+	seq  uint32
+	data []byte
+}
+
+// to moves to a state that is not final. It needs the lock.
+func (c *call) to(s State, now time.Time, worker string) {
+	c.state, c.since = s, now
+	c.span.AddEvent(s.String(), trace.WithTimestamp(now),
+		trace.WithAttributes(attribute.String("baton.worker", worker), attribute.Int64("baton.attempt", int64(c.attempt))))
+}
+
+// finish moves to a final state unless there is one. It returns what is left to do without the
+// lock, nil if nothing. It needs the lock.
+func (c *call) finish(s State, err error, now time.Time) (settle func()) {
+	if c.state.Final() {
+		return nil
+	}
+	from, job := c.state, c.job
+	c.state, c.since, c.err, c.again = s, now, err, false
+	if s == Cancelled {
+		c.pieces, c.pending = nil, 0
+	}
+	c.job = receipt{}
+	detach, attempt, worker, ref := c.detach, c.attempt, c.worker(), c.bodyRef
+	c.detach = nil
+	c.poke()
+	return func() {
+		if detach != nil {
+			detach()
+		}
+		c.r.deps.Receiver.Close(c.stream)
+		if from == Queued {
+			c.r.drop(job)
+		}
+		// A handle of this request may still be on its way to a decode worker, which needs the
+		// body to have the engines free its blocks.
+		wanted := !c.req.Whole && (s != Done || attempt > 1) && (from != Queued || attempt > 1)
+		c.r.bodies.retire(c, ref, wanted, now)
+		c.record(s, from, err, attempt, worker, now)
+	}
+}
+
+// worker names whoever has the request now. It needs the lock.
+func (c *call) worker() string {
+	if c.decode.Worker != "" {
+		return c.decode.Worker
+	}
+	return c.prefill.Worker
+}
+
+// record is the one log line, metric and span end of a request.
+func (c *call) record(s, from State, err error, attempt uint32, worker string, now time.Time) {
+	m, class := c.r.metrics, c.req.Class.String()
+	m.requests.WithLabelValues(s.String(), class).Inc()
+	m.seconds.WithLabelValues(class).Observe(now.Sub(c.admitted).Seconds())
+	m.attempts.Observe(float64(attempt))
+	level, attrs := slog.LevelDebug, []slog.Attr{
+		slog.String("request_id", c.req.ID), slog.String("model", c.req.Model), slog.String("state", s.String()),
+		slog.String("from", from.String()), slog.Int("attempts", int(attempt)), slog.String("worker", worker),
+		slog.Duration("took", now.Sub(c.admitted)),
+	}
+	if s == Failed {
+		level = slog.LevelInfo
+		c.span.SetStatus(codes.Error, s.String())
+		var e *Error
+		if errors.As(err, &e) { // not its text: an engine may quote the prompt in it
+			attrs = append(attrs, slog.String("reason", e.Reason), slog.Int("status", e.Status))
+		}
+	}
+	c.r.log.LogAttrs(context.Background(), level, "request ended", attrs...)
+	c.span.AddEvent(s.String(), trace.WithTimestamp(now))
+	c.span.SetAttributes(attribute.String("baton.outcome", s.String()), attribute.Int64("baton.attempts", int64(attempt)))
+	c.span.End(trace.WithTimestamp(now))
+}
+
+// stop ends the call from outside: the client left, the deadline passed, the router stops.
+func (c *call) stop(cause error) {
+	err := ended(cause)
+	s := Cancelled
+	var e *Error
+	if errors.As(err, &e) {
+		s = Failed
+	}
+	c.settle(s, err)
+}
+
+// settle ends the call unless it has ended.
+func (c *call) settle(s State, err error) {
+	c.mu.Lock()
+	settle := c.finish(s, err, time.Now())
+	c.mu.Unlock()
+	if settle != nil {
+		settle()
+	}
+}
+
+// poke wakes the waiting goroutine, now or when it comes.
+func (c *call) poke() {
+	select {
+	case c.wake <- struct{}{}:
+	default:
+	}
+}
+
+// hold tells the call how to let go of its context; one that has ended lets go at once.
+func (c *call) hold(detach func()) {
+	c.mu.Lock()
+	final := c.state.Final()
+	if !final {
+		c.detach = detach
+	}
+	c.mu.Unlock()
+	if final {
+		detach()
+	}
+}
+
+// queuedAt notes where the current attempt's job is; the job of a request that has ended in the
+// meantime is dropped.
+func (c *call) queuedAt(at receipt, attempt uint32) {
+	c.mu.Lock()
+	over := c.state.Final() || c.attempt != attempt
+	if !over {
+		c.job = at
+	}
+	c.mu.Unlock()
+	if over {
+		c.r.drop(at)
+	}
+}
+
+// release counts the request out, once, after its final state.
+func (c *call) release() {
+	c.released.Do(func() {
+		c.r.forget(c)
+		c.r.admission.leave(c.req.Class, len(c.req.Body), time.Now())
+	})
+}
+
+// sub is a duration between two moments, 0 if they are not in order or not known.
+func sub(to, from time.Time) time.Duration {
+	if to.IsZero() || from.IsZero() {
+		return 0
+	}
+	return min(max(0, to.Sub(from)), math.MaxInt64)
+}

@@ -1,0 +1,107 @@
+package router
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+)
+
+// Names of the queues in metrics and receipts.
+const (
+	prefillQueue = "prefill_job"
+	decodeQueue  = "decode_job"
+	storedBody   = "body"
+)
+
+const (
+	maxChores    = 1 << 15 // what does not fit ends by its age in the queue or bucket
+	choreWorkers = 4
+	sweepEvery   = time.Second
+)
+
+// chore removes one thing that nobody wants, off the path of any request.
+type chore struct {
+	what string
+	seq  uint64 // of a job
+	ref  string // of a body
+}
+
+// drop has a queued job removed.
+func (r *Router) drop(at receipt) {
+	if at.queue != "" {
+		r.later(chore{what: at.queue, seq: at.seq})
+	}
+}
+
+// dropBody has a stored body deleted.
+func (r *Router) dropBody(ref string) {
+	if ref != "" {
+		r.later(chore{what: storedBody, ref: ref})
+	}
+}
+
+func (r *Router) later(c chore) {
+	select {
+	case r.chores <- c:
+	default:
+		r.metrics.chores.WithLabelValues(c.what).Inc()
+	}
+}
+
+// clean does chores until ctx ends, then those that are left, within CleanupTimeout.
+func (r *Router) clean(ctx context.Context) {
+	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	var g sync.WaitGroup
+	defer g.Wait()
+	for range choreWorkers {
+		g.Go(func() {
+			for {
+				select {
+				case c := <-r.chores:
+					r.do(work, c)
+					continue
+				default:
+				}
+				select {
+				case c := <-r.chores:
+					r.do(work, c)
+				case <-ctx.Done():
+					return
+				}
+			}
+		})
+	}
+	tick := time.NewTicker(sweepEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case now := <-tick.C:
+			r.bodies.expire(now)
+		case <-ctx.Done():
+			timer := time.AfterFunc(r.cfg.CleanupTimeout, cancel)
+			defer timer.Stop()
+			g.Wait()
+			return
+		}
+	}
+}
+
+func (r *Router) do(ctx context.Context, c chore) {
+	ctx, cancel := context.WithTimeout(ctx, r.cfg.CleanupTimeout)
+	defer cancel()
+	var err error
+	switch c.what {
+	case prefillQueue:
+		_, err = r.deps.Prefill.Remove(ctx, c.seq)
+	case decodeQueue:
+		_, err = r.deps.Decode.Remove(ctx, c.seq)
+	case storedBody:
+		err = r.deps.Bodies.DeleteBody(ctx, c.ref)
+	}
+	if err != nil {
+		r.metrics.chores.WithLabelValues(c.what).Inc()
+		r.log.DebugContext(ctx, "not removed, it ends by its age", slog.String("what", c.what), slog.Any("error", err))
+	}
+}

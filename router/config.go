@@ -1,0 +1,81 @@
+package router
+
+import (
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Limits bound what one frontend has in flight; 0 means no bound.
+type Limits struct {
+	Requests int `yaml:"requests" help:"most requests in flight; more are refused with 429; 0: no bound"`
+	Bytes    int `yaml:"bytes" help:"most bytes of bodies in flight; more are refused with 429; 0: no bound"`
+}
+
+// Config bounds one router.
+type Config struct {
+	All         Limits `yaml:"all"`
+	Interactive Limits `yaml:"interactive"`
+	Standard    Limits `yaml:"standard"`
+	Batch       Limits `yaml:"batch"`
+
+	Attempts   int           `yaml:"attempts" help:"most tries of one request before its answer begins"`
+	Backoff    time.Duration `yaml:"backoff" help:"pause before the second try; it doubles with each more"`
+	MaxBackoff time.Duration `yaml:"max_backoff" help:"longest pause between two tries"`
+
+	InlineBody     int           `yaml:"inline_body" help:"a body of more bytes is stored apart from its job"`
+	LingerBytes    int           `yaml:"linger_bytes" help:"most bytes of bodies kept for decode workers after their requests were given up"`
+	Linger         time.Duration `yaml:"linger" help:"how long such a body is kept: the engines' KV lease"`
+	PublishTimeout time.Duration `yaml:"publish_timeout" help:"how long to try to put a job into its queue"`
+	CleanupTimeout time.Duration `yaml:"cleanup_timeout" help:"longest time for removing one job or stored body that nobody wants"`
+}
+
+// DefaultConfig admits bursts of thousands of prompts.
+func DefaultConfig() Config {
+	return Config{
+		All:      Limits{Requests: 16384, Bytes: 1 << 30},
+		Attempts: 3, Backoff: 50 * time.Millisecond, MaxBackoff: time.Second,
+		InlineBody: 512 << 10, LingerBytes: 64 << 20, Linger: 30 * time.Second,
+		PublishTimeout: 15 * time.Second, CleanupTimeout: 5 * time.Second,
+	}
+}
+
+// Validate reports every fault.
+func (c Config) Validate() error {
+	var errs []error
+	for _, n := range []struct {
+		name       string
+		value, min int
+	}{
+		{"all.requests", c.All.Requests, 0},
+		{"all.bytes", c.All.Bytes, 0},
+		{"interactive.requests", c.Interactive.Requests, 0},
+		{"interactive.bytes", c.Interactive.Bytes, 0},
+		{"standard.requests", c.Standard.Requests, 0},
+		{"standard.bytes", c.Standard.Bytes, 0},
+		{"batch.requests", c.Batch.Requests, 0},
+		{"batch.bytes", c.Batch.Bytes, 0},
+		{"attempts", c.Attempts, 1},
+		{"inline_body", c.InlineBody, 0},
+		{"linger_bytes", c.LingerBytes, 0},
+	} {
+		if n.value < n.min {
+			errs = append(errs, fmt.Errorf("router.%s is %d, want %d or more", n.name, n.value, n.min))
+		}
+	}
+	for _, d := range []struct {
+		name       string
+		value, min time.Duration
+	}{
+		{"backoff", c.Backoff, time.Millisecond},
+		{"max_backoff", c.MaxBackoff, c.Backoff},
+		{"linger", c.Linger, 0},
+		{"publish_timeout", c.PublishTimeout, time.Millisecond},
+		{"cleanup_timeout", c.CleanupTimeout, time.Millisecond},
+	} {
+		if d.value < d.min {
+			errs = append(errs, fmt.Errorf("router.%s is %v, want %v or more", d.name, d.value, d.min))
+		}
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,157 @@
+package router
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/baton-llm/baton/internal/bus"
+	"github.com/baton-llm/baton/internal/wire"
+)
+
+// begin drives the call until its answer begins; the error is that of its final state.
+func (c *call) begin(ctx context.Context) error {
+	for {
+		c.mu.Lock()
+		begun, state, again, attempt, err := c.begun, c.state, c.again, c.attempt, c.err
+		c.mu.Unlock()
+		switch {
+		case state == Done || begun && state != Cancelled:
+			return nil
+		case state.Final():
+			return err
+		case again && c.pause(attempt):
+			c.publish(ctx)
+			continue
+		}
+		<-c.wake // every way on pokes, and ctx's end is one
+	}
+}
+
+// pause waits before an attempt from the second on; false if the call ended meanwhile.
+func (c *call) pause(attempt uint32) bool {
+	if attempt == 1 {
+		return true
+	}
+	timer := time.NewTimer(c.r.cfg.backoff(attempt))
+	defer timer.Stop()
+	for {
+		select {
+		case <-timer.C:
+			return true
+		case <-c.wake:
+		}
+		c.mu.Lock()
+		final := c.state.Final()
+		c.mu.Unlock()
+		if final {
+			c.poke()
+			return false
+		}
+	}
+}
+
+// publish puts the current attempt's job into its queue, or ends the call.
+func (c *call) publish(ctx context.Context) {
+	c.mu.Lock()
+	if c.state.Final() {
+		c.mu.Unlock()
+		return
+	}
+	c.again = false // from here frames of this attempt count
+	attempt := c.attempt
+	c.mu.Unlock()
+	at, err := c.enqueue(ctx, attempt)
+	switch {
+	case err == nil:
+		c.queuedAt(at, attempt)
+	case ctx.Err() != nil:
+		c.stop(context.Cause(ctx))
+	case errors.Is(err, bus.ErrFull):
+		c.settle(Failed, tooMany("queue_full", c.r.admission.retryAfter(time.Now())))
+	default:
+		c.settle(Failed, unpublished(err))
+	}
+}
+
+const publishPause = 100 * time.Millisecond
+
+// enqueue tries for PublishTimeout; the same attempt published twice is one job.
+func (c *call) enqueue(ctx context.Context, attempt uint32) (receipt, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.r.cfg.PublishTimeout)
+	defer cancel()
+	stored := len(c.req.Body) > c.r.cfg.InlineBody
+	for pause := publishPause; ; pause = min(2*pause, time.Second) {
+		at, err := c.put(ctx, attempt, stored)
+		switch {
+		case err == nil || errors.Is(err, bus.ErrFull):
+			return at, err
+		case errors.Is(err, bus.ErrTooLarge) && !stored:
+			stored = true
+			continue
+		case errors.Is(err, bus.ErrTooLarge):
+			return at, err
+		}
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return receipt{}, err
+		}
+	}
+}
+
+// put publishes once, after storing the body if it is not to travel in the job.
+func (c *call) put(ctx context.Context, attempt uint32, stored bool) (receipt, error) {
+	body := c.req.Body
+	ref, err := c.storedBody(ctx, stored)
+	if err != nil {
+		return receipt{}, err
+	}
+	if ref != "" {
+		body = nil
+	}
+	meta := wire.Request{
+		ID: c.req.ID, Frontend: c.r.name, Stream: c.stream, Attempt: attempt, Model: c.req.Model, Path: c.req.Path,
+		Streaming: c.req.Streaming, Class: c.req.Class, Tenant: c.req.Tenant,
+		Digest: c.digest, BodySize: len(c.req.Body), BodyRef: ref,
+		PromptTokens: c.req.PromptTokens, MaxTokens: c.req.MaxTokens,
+		Admitted: c.admitted, Deadline: c.req.Deadline, Traceparent: c.parent,
+	}
+	var at bus.Receipt
+	queue := prefillQueue
+	if c.req.Whole {
+		queue = decodeQueue
+		at, err = c.r.deps.Decode.Publish(ctx, &wire.DecodeJob{Request: meta, Whole: true, Body: body})
+	} else {
+		at, err = c.r.deps.Prefill.Publish(ctx, &wire.PrefillJob{Request: meta, Body: body})
+	}
+	if err != nil {
+		return receipt{}, fmt.Errorf("queue request: %w", err)
+	}
+	return receipt{queue: queue, seq: at.Seq}, nil
+}
+
+// storedBody returns the reference of the stored body, if it has one or shall have.
+func (c *call) storedBody(ctx context.Context, want bool) (string, error) {
+	c.mu.Lock()
+	ref := c.bodyRef
+	c.mu.Unlock()
+	if ref != "" || !want {
+		return ref, nil
+	}
+	ref, err := c.r.deps.Bodies.PutBody(ctx, c.req.Body)
+	if err != nil {
+		return "", fmt.Errorf("store body: %w", err)
+	}
+	c.mu.Lock()
+	final := c.state.Final()
+	if !final {
+		c.bodyRef = ref
+	}
+	c.mu.Unlock()
+	if final {
+		c.r.dropBody(ref)
+	}
+	return ref, nil
+}

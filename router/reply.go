@@ -1,0 +1,165 @@
+package router
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/baton-llm/baton/internal/relay"
+	"github.com/baton-llm/baton/internal/wire"
+)
+
+// A worker keeps to the relay's window. One that sends this much more is at fault.
+const (
+	maxPending = 16 << 20 // bytes
+	maxPieces  = 1 << 17
+)
+
+// Frame takes one frame of one run; see relay.Sink. Frames of another attempt, and of runs that
+// were not adopted, have their run cancelled.
+func (c *call) Frame(id relay.RunID, f wire.Frame) bool {
+	now := time.Now()
+	c.mu.Lock()
+	keep, after := c.frame(id, &f, now)
+	c.mu.Unlock()
+	if after != nil {
+		after()
+	}
+	return keep
+}
+
+// frame needs the lock; after is to be called without it.
+func (c *call) frame(id relay.RunID, f *wire.Frame, now time.Time) (keep bool, after func()) {
+	if c.state.Final() || f.Attempt != c.attempt || c.again {
+		return false, nil
+	}
+	switch f.Kind {
+	case wire.Prefilling:
+		return c.prefilling(id, now), nil
+	case wire.Handed:
+		return c.handedOver(id, f, now)
+	case wire.Decoding:
+		return c.decoding(id, now)
+	case wire.Data:
+		return c.data(id, f, now)
+	case wire.End:
+		if id != c.decode {
+			return false, nil
+		}
+		// Usage is for the records; the answer is complete without it.
+		_ = json.Unmarshal(f.Payload, &c.end)
+		c.timing.PromptTokens = max(c.timing.PromptTokens, c.end.PromptTokens)
+		c.timing.CachedTokens = max(c.timing.CachedTokens, c.end.CachedTokens)
+		return true, c.finish(Done, nil, now)
+	case wire.Fail:
+		return c.fail(id, f, now)
+	default:
+		return false, nil
+	}
+}
+
+// prefilling adopts a prefill run. A later one of the same attempt comes from a second delivery of
+// the job, so the one before it is probably dead; it is not cancelled, for its handle is as good.
+func (c *call) prefilling(id relay.RunID, now time.Time) bool {
+	switch {
+	case c.req.Whole:
+		return false
+	case c.state == Queued:
+		c.taken(now)
+		c.to(Prefilling, now, id.Worker)
+	case c.state != Prefilling && c.prefill != relay.RunID{}:
+		return false // there is a handle already
+	}
+	c.prefill = id
+	c.timing.PrefillWorker = id.Worker
+	return true
+}
+
+// taken notes that a worker has the request.
+func (c *call) taken(now time.Time) {
+	if c.timing.Queue == 0 {
+		c.timing.Queue = max(1, now.Sub(c.admitted))
+		c.r.metrics.queue.WithLabelValues(c.req.Class.String()).Observe(c.timing.Queue.Seconds())
+	}
+}
+
+func (c *call) handedOver(id relay.RunID, f *wire.Frame, now time.Time) (bool, func()) {
+	if c.req.Whole || c.state == Handed {
+		return false, nil
+	}
+	var info wire.HandedInfo
+	_ = json.Unmarshal(f.Payload, &info) // for the records only
+	c.timing.Prefill = info.Prefill
+	c.timing.PromptTokens, c.timing.CachedTokens = info.PromptTokens, info.CachedTokens
+	other := c.prefill
+	c.prefill = id
+	c.timing.PrefillWorker = id.Worker
+	if c.state != Decoding { // frames of two workers may come in any order
+		c.handed = now
+		c.to(Handed, now, id.Worker)
+	}
+	if other == id || other == (relay.RunID{}) {
+		return true, nil
+	}
+	return true, func() { c.r.deps.Receiver.Cancel(other) }
+}
+
+// decoding adopts the first decode run. Only a request that one engine does whole may go from a
+// run that was given back to the next one: a handle is never read twice.
+func (c *call) decoding(id relay.RunID, now time.Time) (bool, func()) {
+	old := c.decode
+	if old != (relay.RunID{}) && (!c.req.Whole || c.begun) {
+		return false, nil
+	}
+	c.taken(now)
+	c.to(Decoding, now, id.Worker)
+	c.decode = id
+	c.timing.DecodeWorker = id.Worker
+	c.timing.Handover = sub(now, c.handed)
+	if old == (relay.RunID{}) {
+		return true, nil
+	}
+	return true, func() { c.r.deps.Receiver.Cancel(old) }
+}
+
+func (c *call) data(id relay.RunID, f *wire.Frame, now time.Time) (bool, func()) {
+	if id != c.decode {
+		return false, nil
+	}
+	if c.pending+len(f.Payload) > maxPending || len(c.pieces) >= maxPieces {
+		lost := wire.Failure{Reason: wire.EngineError, Message: fmt.Sprintf("worker %s sent more than its window", id.Worker)}
+		return false, c.finish(Failed, failed(lost, 1), now)
+	}
+	class := c.req.Class.String()
+	if !c.begun {
+		c.begun = true
+		c.timing.FirstToken = now.Sub(c.admitted)
+		c.r.metrics.ttft.WithLabelValues(class).Observe(c.timing.FirstToken.Seconds())
+		c.span.AddEvent("first piece")
+	} else if c.req.Streaming {
+		c.r.metrics.interToken.WithLabelValues(class).Observe(now.Sub(c.last).Seconds())
+	}
+	c.last = now
+	c.pieces = append(c.pieces, piece{run: id, seq: f.Seq, data: bytes.Clone(f.Payload)})
+	c.pending += len(f.Payload)
+	c.poke()
+	return true, nil
+}
+
+// fail takes a Fail frame of an adopted run, or of a run that failed before it could say what it
+// is.
+func (c *call) fail(id relay.RunID, f *wire.Frame, now time.Time) (bool, func()) {
+	ours := id == c.decode
+	if c.decode == (relay.RunID{}) {
+		ours = id == c.prefill || f.Seq == 0
+	}
+	if !ours {
+		return false, nil
+	}
+	var why wire.Failure
+	if err := json.Unmarshal(f.Payload, &why); err != nil || why.Reason == "" {
+		why = wire.Failure{Reason: wire.EngineError, Message: fmt.Sprintf("worker %s failed and did not say why", id.Worker)}
+	}
+	return true, c.lose(why, now)
+}

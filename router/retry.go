@@ -1,0 +1,61 @@
+package router
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/baton-llm/baton/internal/relay"
+	"github.com/baton-llm/baton/internal/wire"
+)
+
+// lose ends the current attempt: with another one if that may end differently and the answer has
+// not begun, else with the request. It needs the lock; what it returns is to be called without.
+func (c *call) lose(why wire.Failure, now time.Time) func() {
+	if !why.Reason.Retryable() || c.begun || int(c.attempt) >= c.r.cfg.Attempts {
+		return c.finish(Failed, failed(why, c.attempt), now)
+	}
+	old := c.job
+	stray := []relay.RunID{c.prefill, c.decode}
+	c.attempt++ // fences off what still comes of the one before
+	c.lost, c.again, c.job = why, true, receipt{}
+	c.prefill, c.decode, c.handed = relay.RunID{}, relay.RunID{}, time.Time{}
+	c.timing.Attempts = int(c.attempt)
+	c.to(Queued, now, "")
+	c.poke()
+	return func() {
+		c.r.metrics.retries.WithLabelValues(string(why.Reason)).Inc()
+		for _, run := range stray {
+			if run != (relay.RunID{}) {
+				c.r.deps.Receiver.Cancel(run)
+			}
+		}
+		if why.Reason == wire.EngineDown {
+			c.r.drop(old) // whoever had it may never say that it is done
+		}
+	}
+}
+
+// gone takes the news that a worker died.
+func (c *call) gone(worker string) {
+	c.mu.Lock()
+	var after func()
+	adopted := c.state == Prefilling && c.prefill.Worker == worker || c.state == Decoding && c.decode.Worker == worker
+	if adopted {
+		after = c.lose(wire.Failure{Reason: wire.EngineDown, Message: fmt.Sprintf("worker %s is gone", worker)}, time.Now())
+	}
+	c.mu.Unlock()
+	if after != nil {
+		after()
+	}
+}
+
+// backoff is the pause before an attempt, from the second on: doubling, with ±50 % so that
+// requests that failed together do not come back together.
+func (c *Config) backoff(attempt uint32) time.Duration {
+	pause := c.Backoff
+	for range attempt - 2 {
+		pause = min(2*pause, c.MaxBackoff)
+	}
+	return min(pause/2+rand.N(pause+1), c.MaxBackoff)
+}

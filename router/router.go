@@ -1,0 +1,285 @@
+package router
+
+import (
+	"context"
+	"log/slog"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/baton-llm/baton/internal/bus"
+	"github.com/baton-llm/baton/internal/fleet"
+	"github.com/baton-llm/baton/internal/relay"
+	"github.com/baton-llm/baton/internal/wire"
+	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/propagation"
+	"go.opentelemetry.io/otel/trace"
+)
+
+// Queue takes the jobs of one stage; *bus.Queue is one.
+type Queue[J any] interface {
+	Publish(ctx context.Context, job *J) (bus.Receipt, error)
+	Remove(ctx context.Context, seq uint64) (bool, error)
+}
+
+// Fleet knows who serves what; *fleet.Fleet is one.
+type Fleet interface {
+	Model(id string) (fleet.Status, bool)
+	Models() []wire.Model
+	Missing() []string
+	OnGone(func(worker string))
+}
+
+// Receiver brings the workers' frames; *relay.Receiver is one.
+type Receiver interface {
+	Run(ctx context.Context) error
+	Open(stream uint64, sink relay.Sink)
+	Close(stream uint64)
+	Consumed(id relay.RunID, seq uint32)
+	Cancel(id relay.RunID)
+}
+
+// Deps is what a Router works with.
+type Deps struct {
+	Prefill    Queue[wire.PrefillJob]
+	Decode     Queue[wire.DecodeJob]
+	Bodies     Bodies
+	Fleet      Fleet
+	Receiver   Receiver
+	Registerer prometheus.Registerer
+	Tracer     trace.Tracer
+	Log        *slog.Logger
+}
+
+// Request is what api wants answered.
+type Request struct {
+	ID          string // unique; the engine's request id is made from it
+	Path        string // HTTP path at the engine
+	Model       string
+	Tenant      string
+	Traceparent string // the client's; may be empty
+
+	Class        wire.Class
+	Streaming    bool      // the client asked for SSE
+	Body         []byte    // the client's bytes; nobody changes them until the answer is closed and, if it was given up, Config.Linger is over
+	Deadline     time.Time // zero: none
+	PromptTokens int       // estimate
+	MaxTokens    int       // 0: not said
+	Whole        bool      // does not split: one engine does all of it
+}
+
+// Router is one frontend's router. Its methods are safe for concurrent use.
+type Router struct {
+	cfg       Config
+	name      string
+	deps      Deps
+	log       *slog.Logger
+	metrics   *metrics
+	admission *admission
+	bodies    shelf
+	chores    chan chore
+
+	mu      sync.Mutex
+	calls   map[uint64]*call
+	stream  uint64
+	empty   chan struct{} // closed when calls is empty; nil: nobody waits
+	stopped bool          // Run has ended what was in flight
+}
+
+// New makes the router of the frontend called name; Run makes it work. Its owner hands frames of
+// wire.FramesSubject(name) to the receiver and requests on wire.BodySubject(name) to Body.
+func New(cfg Config, name string, deps Deps) *Router {
+	r := &Router{
+		cfg: cfg, name: name, deps: deps, log: deps.Log, metrics: newMetrics(deps.Registerer),
+		admission: newAdmission(&cfg), chores: make(chan chore, maxChores), calls: map[uint64]*call{},
+		// A new process under an old name must not use numbers that its queues remember.
+		stream: rand.Uint64N(1 << 48),
+	}
+	r.bodies = shelf{r: r, bodies: map[uint64][]byte{}}
+	deps.Fleet.OnGone(r.gone)
+	return r
+}
+
+// Run runs the receiver and removes what nobody wants until ctx ends; then it ends what is in
+// flight and refuses what comes later. Call Drain first to let requests finish. It returns nil, or
+// why the receiver gave up. It may be called once.
+func (r *Router) Run(ctx context.Context) error {
+	var g sync.WaitGroup
+	defer g.Wait()
+	receiving, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	gaveUp := make(chan error, 1)
+	g.Go(func() { gaveUp <- r.deps.Receiver.Run(receiving) })
+	cleaning, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	g.Go(func() { r.clean(cleaning) })
+	var err error
+	select {
+	case <-ctx.Done():
+	case err = <-gaveUp:
+	}
+	for _, c := range r.close() {
+		c.stop(errStopped)
+	}
+	return err
+}
+
+// close refuses new requests and returns those in flight.
+func (r *Router) close() []*call {
+	r.mu.Lock()
+	r.stopped = true
+	r.mu.Unlock()
+	return r.inFlight()
+}
+
+// Drain waits until no answer is in flight, or returns ctx's cause. It refuses no new request.
+func (r *Router) Drain(ctx context.Context) error {
+	r.mu.Lock()
+	if len(r.calls) == 0 {
+		r.mu.Unlock()
+		return nil
+	}
+	if r.empty == nil {
+		r.empty = make(chan struct{})
+	}
+	empty := r.empty
+	r.mu.Unlock()
+	select {
+	case <-empty:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// Do admits, publishes and waits until the first piece of the answer or its failure exists. The
+// error is an *Error, or ctx's cause. When ctx ends, even after Do has returned, the client has
+// left: the request is cancelled wherever it is. The answer must be closed.
+func (r *Router) Do(ctx context.Context, req *Request) (*Answer, error) {
+	if ctx.Err() != nil {
+		return nil, ended(context.Cause(ctx))
+	}
+	now := time.Now()
+	refused := r.servable(req.Model)
+	if refused == nil {
+		refused = r.admission.enter(req.Class, len(req.Body), now)
+	}
+	if refused != nil {
+		r.metrics.rejected.WithLabelValues(refused.Reason).Inc()
+		return nil, refused
+	}
+	life, free := context.WithCancel(ctx)
+	if !req.Deadline.IsZero() {
+		free()
+		life, free = context.WithDeadlineCause(ctx, req.Deadline, errDeadline)
+	}
+	c := r.open(life, req, now)
+	unhook := context.AfterFunc(life, func() { c.stop(context.Cause(life)) })
+	c.hold(func() {
+		unhook()
+		free()
+	})
+	if err := c.begin(life); err != nil {
+		c.release()
+		return nil, err
+	}
+	return &Answer{c}, nil
+}
+
+// servable refuses a model that no worker served lately. One whose workers are away for the
+// moment is queued for.
+func (r *Router) servable(model string) *Error {
+	if _, known := r.deps.Fleet.Model(model); known {
+		return nil
+	}
+	if len(r.deps.Fleet.Models()) == 0 {
+		return noWorker(r.deps.Fleet.Missing())
+	}
+	return noModel(model)
+}
+
+// open makes the call and enters it into the tables.
+func (r *Router) open(ctx context.Context, req *Request, now time.Time) *call {
+	var w3c propagation.TraceContext
+	if req.Traceparent != "" {
+		ctx = w3c.Extract(ctx, propagation.MapCarrier{"traceparent": req.Traceparent})
+	}
+	ctx, span := r.deps.Tracer.Start(ctx, "request", trace.WithTimestamp(now), trace.WithAttributes(
+		attribute.String("baton.request_id", req.ID),
+		attribute.String("baton.model", req.Model),
+		attribute.String("baton.class", req.Class.String()),
+	))
+	carrier := propagation.MapCarrier{}
+	w3c.Inject(ctx, carrier)
+	c := &call{
+		r: r, req: req, digest: wire.BodyDigest(req.Body), admitted: now, span: span, parent: carrier["traceparent"],
+		wake: make(chan struct{}, 1), since: now, attempt: 1, again: true, timing: Timing{Attempts: 1, Whole: req.Whole},
+	}
+	r.mu.Lock()
+	r.stream++
+	c.stream = r.stream
+	r.calls[c.stream] = c
+	r.metrics.inFlight.Set(float64(len(r.calls)))
+	stopped := r.stopped
+	r.mu.Unlock()
+	r.bodies.put(c)
+	r.deps.Receiver.Open(c.stream, c)
+	if stopped {
+		c.stop(errStopped)
+	}
+	return c
+}
+
+// forget takes a call out of the table.
+func (r *Router) forget(c *call) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.calls, c.stream)
+	r.metrics.inFlight.Set(float64(len(r.calls)))
+	if len(r.calls) == 0 && r.empty != nil {
+		close(r.empty)
+		r.empty = nil
+	}
+}
+
+func (r *Router) inFlight() []*call {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	calls := make([]*call, 0, len(r.calls))
+	for _, c := range r.calls {
+		calls = append(calls, c)
+	}
+	return calls
+}
+
+// gone tells every call that a worker died.
+func (r *Router) gone(worker string) {
+	for _, c := range r.inFlight() {
+		c.gone(worker)
+	}
+}
+
+// Info is one request in flight, for people.
+type Info struct {
+	ID      string
+	Model   string
+	State   State
+	Since   time.Time // of State
+	Attempt int
+	Worker  string // that has it now; empty: none
+}
+
+// Requests returns what is in flight, the longest waiting first.
+func (r *Router) Requests() []Info {
+	calls := r.inFlight()
+	slices.SortFunc(calls, func(a, b *call) int { return a.admitted.Compare(b.admitted) })
+	infos := make([]Info, len(calls))
+	for i, c := range calls {
+		c.mu.Lock()
+		infos[i] = Info{ID: c.req.ID, Model: c.req.Model, State: c.state, Since: c.since, Attempt: int(c.attempt), Worker: c.worker()}
+		c.mu.Unlock()
+	}
+	return infos
+}

@@ -1,0 +1,74 @@
+package api
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"time"
+)
+
+// Config bounds what a client may cost. No setting bounds how long an answer takes or waits.
+type Config struct {
+	Listen         string        `yaml:"listen" help:"host:port to serve HTTP/1.1 and HTTP/2 without TLS on"`
+	MaxBody        int           `yaml:"max_body" help:"largest request body in bytes; a larger one gets 413"`
+	MaxHeader      int           `yaml:"max_header_bytes" help:"largest request header in bytes"`
+	HeaderTimeout  time.Duration `yaml:"header_timeout" help:"longest time to send a request's header"`
+	BodyTimeout    time.Duration `yaml:"body_timeout" help:"longest pause of a client that sends a body; the whole may take this and one second for each 16 KiB"`
+	WriteTimeout   time.Duration `yaml:"write_timeout" help:"longest time one write may wait for a client that does not read"`
+	IdleTimeout    time.Duration `yaml:"idle_timeout" help:"how long a connection without a request is kept"`
+	RequestTimeout time.Duration `yaml:"request_timeout" help:"deadline of a request, queueing included; 0: none"`
+	SSEKeepalive   time.Duration `yaml:"sse_keepalive" help:"send a comment into a stream that is silent for so long, also before its first token (the status is then 200 whatever follows); some clients fail on it; 0: never"`
+	DrainDelay     time.Duration `yaml:"drain_delay" help:"how long to go on accepting after readiness is off, so that load balancers notice"`
+	DrainTimeout   time.Duration `yaml:"drain_timeout" help:"how long requests may go on once the server is told to stop"`
+}
+
+// DefaultConfig suits thousands of clients that wait for a long queue.
+func DefaultConfig() Config {
+	return Config{
+		Listen:        ":8000",
+		MaxBody:       32 << 20,
+		MaxHeader:     64 << 10,
+		HeaderTimeout: 10 * time.Second,
+		BodyTimeout:   30 * time.Second,
+		WriteTimeout:  time.Minute,
+		IdleTimeout:   2 * time.Minute,
+		DrainTimeout:  10 * time.Minute,
+	}
+}
+
+// Validate reports every fault.
+func (c Config) Validate() error {
+	var errs []error
+	if _, _, err := net.SplitHostPort(c.Listen); err != nil {
+		errs = append(errs, fmt.Errorf("api.listen is %q, want host:port", c.Listen))
+	}
+	for _, n := range []struct {
+		name       string
+		value, min int
+	}{
+		{"max_body", c.MaxBody, 1},
+		{"max_header_bytes", c.MaxHeader, 1 << 10},
+	} {
+		if n.value < n.min {
+			errs = append(errs, fmt.Errorf("api.%s is %d, want %d or more", n.name, n.value, n.min))
+		}
+	}
+	for _, d := range []struct {
+		name       string
+		value, min time.Duration
+	}{
+		{"header_timeout", c.HeaderTimeout, time.Millisecond},
+		{"body_timeout", c.BodyTimeout, time.Millisecond},
+		{"write_timeout", c.WriteTimeout, time.Millisecond},
+		{"idle_timeout", c.IdleTimeout, time.Millisecond},
+		{"request_timeout", c.RequestTimeout, 0},
+		{"sse_keepalive", c.SSEKeepalive, 0},
+		{"drain_delay", c.DrainDelay, 0},
+		{"drain_timeout", c.DrainTimeout, 0},
+	} {
+		if d.value < d.min {
+			errs = append(errs, fmt.Errorf("api.%s is %v, want %v or more", d.name, d.value, d.min))
+		}
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,164 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/go-chi/chi/v5"
+
+	"github.com/baton-llm/baton/api/openai"
+	"github.com/baton-llm/baton/router"
+)
+
+// statusClientClosed is what is counted when the client left; nobody receives it.
+const statusClientClosed = 499
+
+// longestRetryAfter is what SDKs heed: above it Node falls back to its own back-off, and above
+// twice that Python does not retry at all.
+const longestRetryAfter = time.Minute
+
+// envelope is the error form of vLLM, whose code is the HTTP status.
+type envelope struct {
+	Error envelopeError `json:"error"`
+}
+
+type envelopeError struct {
+	Message string  `json:"message"`
+	Type    string  `json:"type"`
+	Param   *string `json:"param"`
+	Code    int     `json:"code"`
+}
+
+// typeOf is vLLM's name for a status.
+func typeOf(status int) string {
+	switch status {
+	case http.StatusBadRequest:
+		return "BadRequestError"
+	case http.StatusNotFound:
+		return "NotFoundError"
+	case http.StatusUnprocessableEntity:
+		return "UnprocessableEntityError"
+	case http.StatusInternalServerError:
+		return "InternalServerError"
+	case http.StatusServiceUnavailable:
+		return "ServiceUnavailableError"
+	case http.StatusTooManyRequests:
+		return "RateLimitError" // as the router says it
+	case http.StatusRequestTimeout, http.StatusGatewayTimeout:
+		return "TimeoutError"
+	default:
+		return strings.ReplaceAll(http.StatusText(status), " ", "") + "Error"
+	}
+}
+
+// body is the bytes that the client gets for e: the engine's own, unchanged, where they are JSON.
+func body(e *router.Error) []byte {
+	if json.Valid(e.Body) {
+		return e.Body
+	}
+	out := envelopeError{Message: e.Message, Type: e.Type, Code: e.Status}
+	if out.Type == "" {
+		out.Type = typeOf(e.Status)
+	}
+	if e.Param != "" {
+		out.Param = &e.Param
+	}
+	return encode(envelope{out})
+}
+
+func encode(v any) []byte {
+	text, err := json.Marshal(v)
+	if err != nil {
+		panic(fmt.Sprintf("api: encode %T: %v", v, err)) // only types of this package come here
+	}
+	return text
+}
+
+func failure(status int, param, format string, args ...any) *router.Error {
+	return &router.Error{Status: status, Param: param, Message: fmt.Sprintf(format, args...)}
+}
+
+func clientGone() *router.Error {
+	return failure(statusClientClosed, "", "The client closed the connection.")
+}
+
+// toError finds what to tell the client of err. ctx is the request's.
+func toError(ctx context.Context, err error) *router.Error {
+	var fault *openai.Fault
+	var known *router.Error
+	switch {
+	case errors.As(err, &fault):
+		return failure(http.StatusBadRequest, fault.Param, "%s", fault.Message)
+	case errors.Is(context.Cause(ctx), errStopped):
+		return failure(http.StatusServiceUnavailable, "", "The server is stopping.")
+	case ctx.Err() != nil && !errors.Is(context.Cause(ctx), context.DeadlineExceeded):
+		return clientGone()
+	case errors.As(err, &known):
+		if known.Status < http.StatusBadRequest {
+			withStatus := *known
+			withStatus.Status = http.StatusInternalServerError
+			return &withStatus
+		}
+		return known
+	case errors.Is(err, context.DeadlineExceeded):
+		return failure(http.StatusGatewayTimeout, "", "The request's deadline passed.")
+	default:
+		return failure(http.StatusInternalServerError, "", "Internal server error.")
+	}
+}
+
+// writeError answers with e, which must be possible: nothing is written yet.
+func (s *Server) writeError(w http.ResponseWriter, r *http.Request, e *router.Error) {
+	recordOf(r.Context()).fail(e)
+	if e.Status == statusClientClosed {
+		return
+	}
+	h := w.Header()
+	h.Set("Content-Type", "application/json")
+	switch e.Status {
+	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
+		setRetryAfter(h, e.RetryAfter)
+	case http.StatusInternalServerError, http.StatusBadGateway, http.StatusGatewayTimeout:
+		h.Set("X-Should-Retry", "false") // baton has tried what there was to try
+	}
+	text := body(e)
+	h.Set("Content-Length", strconv.Itoa(len(text)))
+	w.WriteHeader(e.Status)
+	_, _ = w.Write(text) // a client that left is seen by the middleware
+}
+
+// setRetryAfter tells clients when to come again: seconds for HTTP, milliseconds for OpenAI SDKs.
+func setRetryAfter(h http.Header, d time.Duration) {
+	if d <= 0 {
+		d = time.Second
+	}
+	d = min(d, longestRetryAfter)
+	h.Set("Retry-After", strconv.Itoa(int(math.Ceil(d.Seconds()))))
+	h.Set("Retry-After-Ms", strconv.FormatInt(d.Milliseconds(), 10))
+}
+
+func (s *Server) notFound(w http.ResponseWriter, r *http.Request) {
+	s.writeError(w, r, failure(http.StatusNotFound, "", "There is no such path here."))
+}
+
+func (s *Server) methodNotAllowed(mux *chi.Mux) http.HandlerFunc {
+	methods := []string{http.MethodGet, http.MethodHead, http.MethodPost}
+	return func(w http.ResponseWriter, r *http.Request) {
+		allowed := slices.DeleteFunc(slices.Clone(methods), func(m string) bool {
+			if m == http.MethodHead {
+				m = http.MethodGet // which answers HEAD, too
+			}
+			return !mux.Match(chi.NewRouteContext(), m, r.URL.Path)
+		})
+		w.Header().Set("Allow", strings.Join(allowed, ", "))
+		s.writeError(w, r, failure(http.StatusMethodNotAllowed, "", "Method Not Allowed"))
+	}
+}

@@ -1,0 +1,232 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/goleak"
+
+	"github.com/baton-llm/baton/internal/fleet"
+	"github.com/baton-llm/baton/internal/wire"
+	"github.com/baton-llm/baton/router"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// fakeRouter answers each request by do and counts them.
+type fakeRouter struct {
+	do    func(ctx context.Context, req *router.Request) (Answer, error)
+	calls atomic.Int32
+	last  atomic.Pointer[router.Request]
+}
+
+func (f *fakeRouter) Do(ctx context.Context, req *router.Request) (Answer, error) {
+	f.calls.Add(1)
+	f.last.Store(req)
+	return f.do(ctx, req)
+}
+
+// script is an Answer of the given payloads, which ends with err (nil: io.EOF), after hold ends.
+type script struct {
+	payloads []string
+	err      error
+	hold     <-chan struct{} // before the end; nil: none
+	closed   chan struct{}
+	once     sync.Once
+}
+
+func newScript(err error, payloads ...string) *script {
+	return &script{payloads: payloads, err: err, closed: make(chan struct{})}
+}
+
+func (s *script) Next(ctx context.Context) ([]byte, error) {
+	if len(s.payloads) > 0 {
+		p := s.payloads[0]
+		s.payloads = s.payloads[1:]
+		return []byte(p), nil
+	}
+	if s.hold != nil {
+		select {
+		case <-s.hold:
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}
+	if s.err != nil {
+		return nil, s.err
+	}
+	return nil, io.EOF
+}
+
+func (s *script) Timing() router.Timing { return router.Timing{} }
+func (s *script) Usage() wire.EndInfo   { return wire.EndInfo{} }
+func (s *script) Close()                { s.once.Do(func() { close(s.closed) }) }
+
+func answering(a Answer) *fakeRouter {
+	return &fakeRouter{do: func(context.Context, *router.Request) (Answer, error) { return a, nil }}
+}
+
+func failing(err error) *fakeRouter {
+	return &fakeRouter{do: func(context.Context, *router.Request) (Answer, error) { return nil, err }}
+}
+
+// fakeFleet serves the models it holds.
+type fakeFleet []wire.Model
+
+func (f fakeFleet) Models() []wire.Model { return f }
+
+func (f fakeFleet) Model(id string) (fleet.Status, bool) {
+	for _, m := range f {
+		if m.ID == id {
+			return fleet.Status{Prefill: 1, Decode: 1}, true
+		}
+	}
+	return fleet.Status{}, false
+}
+
+func (f fakeFleet) Missing() []string {
+	if len(f) == 0 {
+		return []string{"no worker has announced itself"}
+	}
+	return nil
+}
+
+var oneModel = fakeFleet{{ID: "m"}}
+
+// lockedBuffer is a log that is written and read by several goroutines.
+type lockedBuffer struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.Write(p)
+}
+
+func (b *lockedBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.String()
+}
+
+// harness is a server on a loopback port.
+type harness struct {
+	server *Server
+	addr   string
+	url    string
+	reg    *prometheus.Registry
+	log    *lockedBuffer
+	stop   context.CancelFunc // begins the drain
+	served <-chan error       // what Serve returned
+}
+
+// start serves until the test ends. change may be nil.
+func start(t *testing.T, r Router, f Fleet, change func(*Config)) *harness {
+	t.Helper()
+	cfg := DefaultConfig()
+	cfg.DrainTimeout = 10 * time.Second
+	if change != nil {
+		change(&cfg)
+	}
+	h := &harness{reg: prometheus.NewRegistry(), log: &lockedBuffer{}}
+	h.server = New(cfg, Deps{Router: r, Fleet: f, Registerer: h.reg, Version: "v1", Log: slog.New(slog.NewTextHandler(h.log, nil))})
+	ln, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	served := make(chan error, 1)
+	ended := make(chan struct{})
+	go func() {
+		served <- h.server.Serve(ctx, ln)
+		close(ended)
+	}()
+	h.addr, h.url, h.stop, h.served = ln.Addr().String(), "http://"+ln.Addr().String(), cancel, served
+	t.Cleanup(func() {
+		http.DefaultClient.CloseIdleConnections()
+		cancel()
+		<-ended
+	})
+	return h
+}
+
+func (h *harness) request(t *testing.T, method, path, body string, header ...string) *http.Request {
+	t.Helper()
+	var in io.Reader
+	if body != "" {
+		in = bytes.NewBufferString(body)
+	}
+	req, err := http.NewRequestWithContext(t.Context(), method, h.url+path, in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if body != "" {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	for i := 0; i+1 < len(header); i += 2 {
+		req.Header.Set(header[i], header[i+1])
+	}
+	return req
+}
+
+// do sends a request and reads the whole answer; header alternates names and values.
+func (h *harness) do(t *testing.T, method, path, body string, header ...string) (*http.Response, string) {
+	t.Helper()
+	resp, err := http.DefaultClient.Do(h.request(t, method, path, body, header...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp, string(text)
+}
+
+// counted waits until the request is counted, which is after its answer was read.
+func (h *harness) counted(t *testing.T, route, status string) {
+	t.Helper()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	limit := time.After(5 * time.Second)
+	for {
+		families, err := h.reg.Gather()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range families {
+			for _, m := range f.GetMetric() {
+				labels := map[string]string{}
+				for _, l := range m.GetLabel() {
+					labels[l.GetName()] = l.GetValue()
+				}
+				if f.GetName() == "baton_http_requests_total" && labels["route"] == route && labels["status"] == status {
+					return
+				}
+			}
+		}
+		select {
+		case <-tick.C:
+		case <-limit:
+			t.Fatalf("no request of %s was counted with status %s", route, status)
+		}
+	}
+}
+
+const (
+	chatPath = "/v1/chat/completions"
+	chatBody = `{"model":"m","messages":[{"role":"user","content":"a secret"}]}`
+	chatSSE  = `{"model":"m","stream":true,"messages":[{"role":"user","content":"a secret"}]}`
+)

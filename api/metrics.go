@@ -1,0 +1,25 @@
+package api
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+)
+
+type metrics struct {
+	requests *prometheus.CounterVec
+	seconds  *prometheus.HistogramVec
+}
+
+func newMetrics(reg prometheus.Registerer) *metrics {
+	f := promauto.With(reg)
+	return &metrics{
+		requests: f.NewCounterVec(prometheus.CounterOpts{
+			Name: "baton_http_requests_total",
+			Help: "HTTP requests by route and status; 499: the client left; a stream that broke off counts as its error, not as the 200 it began with.",
+		}, []string{"route", "status"}),
+		seconds: f.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "baton_http_request_seconds", Help: "HTTP requests, from the header to the last byte of the answer.",
+			Buckets: prometheus.ExponentialBuckets(0.001, 2, 22),
+		}, []string{"route"}),
+	}
+}

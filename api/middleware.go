@@ -1,0 +1,206 @@
+package api
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"log/slog"
+	"net/http"
+	"regexp"
+	"runtime/debug"
+	"strconv"
+	"time"
+
+	"github.com/go-chi/chi/v5"
+
+	"github.com/baton-llm/baton/router"
+)
+
+var (
+	saneID      = regexp.MustCompile(`^[A-Za-z0-9._-]{1,128}$`)
+	traceparent = regexp.MustCompile(`^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$`)
+)
+
+// record gathers what is logged and counted of one request. It belongs to the request's handler.
+type record struct {
+	echoed   string // x-request-id of the answer
+	id       string // unique in the fleet
+	model    string
+	failed   *router.Error // what the client was, or would have been, told
+	timing   *router.Timing
+	tokens   int // of the answer, as the engine counted
+	streamed bool
+}
+
+type recordKey struct{}
+
+func recordOf(ctx context.Context) *record { return ctx.Value(recordKey{}).(*record) }
+
+func (r *record) fail(e *router.Error) { r.failed = e }
+
+// newRecord keeps a sane id of the client's for the answer and makes a unique one of it: vLLM
+// names answers by the id, and two clients may send the same.
+func newRecord(header http.Header) *record {
+	sent := header.Get("X-Request-Id")
+	if !saneID.MatchString(sent) {
+		id := randomHex(16)
+		return &record{echoed: id, id: id}
+	}
+	return &record{echoed: sent, id: sent + "-" + randomHex(4)}
+}
+
+func randomHex(size int) string {
+	b := make([]byte, size)
+	_, _ = rand.Read(b) // never fails
+	return hex.EncodeToString(b)
+}
+
+// observe gives every request its record, bounds its writes, logs and counts it.
+func (s *Server) observe(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		start := time.Now()
+		rec := newRecord(r.Header)
+		out := newWriter(w, s.cfg.WriteTimeout, start)
+		out.Header().Set("X-Request-Id", rec.echoed)
+		r = r.WithContext(context.WithValue(r.Context(), recordKey{}, rec))
+		defer func() {
+			out.finish(s.cfg.BodyTimeout)
+			s.account(r, rec, out, time.Since(start))
+		}()
+		next.ServeHTTP(out, r)
+	})
+}
+
+func (s *Server) account(r *http.Request, rec *record, out *writer, took time.Duration) {
+	ctx, status := r.Context(), out.status
+	if rec.failed != nil {
+		status = rec.failed.Status
+	}
+	if out.err != nil && status < http.StatusBadRequest {
+		status = statusClientClosed
+	}
+	if status == 0 {
+		status = http.StatusOK // a handler that wrote nothing
+	}
+	route := chi.RouteContext(ctx).RoutePattern()
+	if route == "" {
+		route = "none" // no such path or method
+	}
+	s.metrics.requests.WithLabelValues(route, strconv.Itoa(status)).Inc()
+	s.metrics.seconds.WithLabelValues(route).Observe(took.Seconds())
+
+	attrs := []slog.Attr{
+		slog.String("request_id", rec.id), slog.String("method", r.Method), slog.String("route", route),
+		slog.Int("status", status), slog.Int64("bytes", out.bytes), slog.Duration("took", took),
+	}
+	level := slog.LevelDebug // probes and scrapes
+	if r.Method == http.MethodPost {
+		level = slog.LevelInfo
+		attrs = append(attrs, slog.String("model", rec.model), slog.Bool("stream", rec.streamed))
+	}
+	if t := rec.timing; t != nil {
+		attrs = append(attrs, slog.Duration("queue", t.Queue), slog.Duration("prefill", t.Prefill),
+			slog.Duration("handover", t.Handover), slog.Duration("first_token", t.FirstToken),
+			slog.String("prefill_worker", t.PrefillWorker), slog.String("decode_worker", t.DecodeWorker),
+			slog.Int("attempts", t.Attempts), slog.Int("prompt_tokens", t.PromptTokens),
+			slog.Int("cached_tokens", t.CachedTokens), slog.Int("completion_tokens", rec.tokens))
+	}
+	if rec.failed != nil {
+		attrs = append(attrs, slog.String("reason", rec.failed.Reason))
+	}
+	if status >= http.StatusInternalServerError {
+		level = slog.LevelWarn
+	}
+	s.log.LogAttrs(ctx, level, "request", attrs...)
+}
+
+// recoverPanic turns a panic into a 500, or, once the answer has begun, into a broken connection.
+func (s *Server) recoverPanic(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		defer func() {
+			p := recover()
+			if p == nil {
+				return
+			}
+			if err, ok := p.(error); ok && errors.Is(err, http.ErrAbortHandler) {
+				panic(p)
+			}
+			s.log.ErrorContext(r.Context(), "handler panicked", slog.String("request_id", recordOf(r.Context()).id),
+				slog.Any("panic", p), slog.String("stack", string(debug.Stack())))
+			e := failure(http.StatusInternalServerError, "", "Internal server error.")
+			if out, ok := w.(*writer); ok && out.status != 0 {
+				recordOf(r.Context()).fail(e)
+				panic(http.ErrAbortHandler)
+			}
+			s.writeError(w, r, e)
+		}()
+		next.ServeHTTP(w, r)
+	})
+}
+
+// writer counts what is written, and bounds each write so that a client that does not read cannot
+// hold a request for ever. Between writes there is no deadline: HTTP/2 would end an idle stream.
+type writer struct {
+	http.ResponseWriter
+
+	control *http.ResponseController
+	timeout time.Duration
+	start   time.Time
+	status  int // 0: nothing written yet
+	bytes   int64
+	err     error // the first of a write
+}
+
+func newWriter(w http.ResponseWriter, timeout time.Duration, start time.Time) *writer {
+	out := &writer{ResponseWriter: w, control: http.NewResponseController(w), timeout: timeout, start: start}
+	out.deadline(time.Time{}) // the connection may still have its last request's
+	return out
+}
+
+// Unwrap lets http.ResponseController reach what writer does not have.
+func (w *writer) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+// deadline does nothing where the server has no deadlines, as in tests with a recorder.
+func (w *writer) deadline(t time.Time) { _ = w.control.SetWriteDeadline(t) }
+
+func (w *writer) WriteHeader(status int) {
+	if w.status == 0 && status >= http.StatusOK {
+		w.status = status
+		w.Header().Set("Openai-Processing-Ms", strconv.FormatInt(time.Since(w.start).Milliseconds(), 10))
+	}
+	w.ResponseWriter.WriteHeader(status)
+}
+
+func (w *writer) Write(p []byte) (int, error) {
+	if w.status == 0 {
+		w.WriteHeader(http.StatusOK)
+	}
+	w.deadline(time.Now().Add(w.timeout))
+	n, err := w.ResponseWriter.Write(p)
+	w.deadline(time.Time{})
+	w.bytes += int64(n)
+	return n, w.note(err)
+}
+
+// FlushError sends what is buffered. http.ResponseController calls it.
+func (w *writer) FlushError() error {
+	w.deadline(time.Now().Add(w.timeout))
+	err := w.control.Flush()
+	w.deadline(time.Time{})
+	return w.note(err)
+}
+
+func (w *writer) note(err error) error {
+	if w.err == nil {
+		w.err = err
+	}
+	return err
+}
+
+// finish bounds what the HTTP server itself does after the handler: it writes what is buffered and
+// reads away what is left of the body. It resets the read deadline before the next request.
+func (w *writer) finish(rest time.Duration) {
+	w.deadline(time.Now().Add(w.timeout))
+	_ = w.control.SetReadDeadline(time.Now().Add(rest)) // a recorder has none
+}

@@ -138,8 +138,9 @@ func isFull(err error) bool {
 		return true
 	case 10077: // the store refused, and says why
 		return strings.Contains(api.Description, "maximum messages") || strings.Contains(api.Description, "maximum bytes")
+	default:
+		return false
 	}
-	return false
 }
 
 // Remove deletes a job by its receipt's Seq and tells whether it was still there. Who holds a

@@ -1,0 +1,143 @@
+// Command baton routes OpenAI-compatible requests to disaggregated vLLM engines.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+	"github.com/baton-llm/baton/internal/app"
+	"github.com/baton-llm/baton/internal/config"
+	"github.com/baton-llm/baton/internal/telemetry"
+	"github.com/baton-llm/baton/internal/wire"
+)
+
+// commands is the command tree; what the commands do is app's.
+type commands struct {
+	Config string `help:"YAML file with settings." type:"path" placeholder:"FILE" env:"BATON_CONFIG"`
+	NATS   string `name:"nats" help:"NATS servers to connect to, such as nats://localhost:4222." placeholder:"URL"`
+
+	Up       upCommand       `cmd:"" help:"Run everything in this process: embedded NATS, simulated engines, workers, frontend."`
+	Frontend frontendCommand `cmd:"" help:"Run a frontend: the OpenAI-compatible endpoint."`
+	Prefill  workerCommand   `cmd:"" help:"Run a prefill worker in front of an engine."`
+	Decode   workerCommand   `cmd:"" help:"Run a decode worker in front of an engine."`
+	Engine   engineCommand   `cmd:"" help:"Run a simulated engine that speaks vLLM's HTTP protocol."`
+	Cfg      configCommand   `cmd:"" name:"config" help:"Print or check settings."`
+	Version  struct{}        `cmd:"" help:"Print the version."`
+}
+
+type upCommand struct {
+	Listen string `help:"Address of the OpenAI endpoint." placeholder:"ADDR"`
+}
+
+type frontendCommand struct {
+	Listen string `help:"Address of the OpenAI endpoint." placeholder:"ADDR"`
+}
+
+type workerCommand struct {
+	Engine string `help:"URL of the engine, such as http://127.0.0.1:8100." placeholder:"URL"`
+}
+
+type engineCommand struct {
+	Listen string `help:"Address to serve on." placeholder:"ADDR"`
+	Role   string `help:"prefill, decode or both." placeholder:"ROLE"`
+	Model  string `help:"Name of the served model." placeholder:"NAME"`
+}
+
+type configCommand struct {
+	Print struct{} `cmd:"" help:"Print every setting, its value and where it came from."`
+	Check struct {
+		File string `arg:"" optional:"" type:"path" help:"YAML file to check; default: the one of --config."`
+	} `cmd:"" help:"Say what is wrong with the settings, by name and line."`
+}
+
+const description = `An OpenAI-compatible router for disaggregated LLM inference: prefill and decode on different GPUs.
+
+Start with "baton up": a complete deployment with simulated engines in one process.
+Every setting that "baton config print" shows is also a flag (--prefill.lease=30s), an environment
+variable (BATON_PREFILL_LEASE) and a YAML key; flags win over variables, variables over the file.`
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop) // a second signal ends the process at once
+	if err := run(ctx, os.Args[1:]); err != nil {
+		fmt.Fprintf(os.Stderr, "baton: %v\n", err)
+		stop()
+		os.Exit(1)
+	}
+}
+
+// run is main without the process: args in, error out.
+func run(ctx context.Context, args []string) error {
+	cfg := app.DefaultConfig()
+	rest, flags, err := config.Extract(args, config.Leaves(&cfg))
+	if err != nil {
+		return err
+	}
+	var cmd commands
+	parser, err := kong.New(&cmd, kong.Name("baton"), kong.Description(description), kong.UsageOnError(), kong.ConfigureHelp(kong.HelpOptions{Compact: true}))
+	if err != nil {
+		return err
+	}
+	parsed, err := parser.Parse(rest)
+	if err != nil {
+		return err
+	}
+	cmd.shorthands(flags)
+	file := cmd.Config
+	if f := cmd.Cfg.Check.File; f != "" {
+		file = f
+	}
+	sources, err := config.Load(&cfg, file, os.LookupEnv, flags)
+	if err == nil {
+		err = errors.Join(config.CheckEnv(&cfg, os.Environ(), "BATON_CONFIG"), cfg.Validate())
+	}
+	if err != nil {
+		return err
+	}
+	switch name, _, _ := strings.Cut(parsed.Command(), " <"); name {
+	case "up":
+		return app.RunUp(ctx, &cfg, os.Stdout, os.Stderr)
+	case "frontend":
+		return app.RunFrontend(ctx, &cfg, os.Stderr)
+	case "prefill":
+		return app.RunWorker(ctx, &cfg, wire.RolePrefill, os.Stderr)
+	case "decode":
+		return app.RunWorker(ctx, &cfg, wire.RoleDecode, os.Stderr)
+	case "engine":
+		return app.RunEngine(ctx, &cfg, os.Stderr)
+	case "config print":
+		return config.Print(os.Stdout, &cfg, sources)
+	case "config check":
+		fmt.Println("ok")
+		return nil
+	case "version":
+		fmt.Println("baton", telemetry.Version())
+		return nil
+	default:
+		return fmt.Errorf("command %q is not handled", name)
+	}
+}
+
+// shorthands turns the short flags into the settings they stand for; a dotted flag wins.
+func (c *commands) shorthands(flags map[string]string) {
+	set := func(path string, values ...string) {
+		for _, v := range values {
+			if _, ok := flags[path]; v != "" && !ok {
+				flags[path] = v
+			}
+		}
+	}
+	set("nats.url", c.NATS)
+	set("api.listen", c.Up.Listen, c.Frontend.Listen)
+	set("worker.engine", c.Prefill.Engine, c.Decode.Engine)
+	set("worker.sim_listen", c.Engine.Listen)
+	set("sim.role", c.Engine.Role)
+	set("sim.model", c.Engine.Model)
+}

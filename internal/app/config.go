@@ -1,0 +1,88 @@
+package app
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/baton-llm/baton/api"
+	"github.com/baton-llm/baton/decode"
+	"github.com/baton-llm/baton/internal/bus"
+	"github.com/baton-llm/baton/internal/engine"
+	"github.com/baton-llm/baton/internal/enginesim"
+	"github.com/baton-llm/baton/internal/fleet"
+	"github.com/baton-llm/baton/internal/natsd"
+	"github.com/baton-llm/baton/internal/relay"
+	"github.com/baton-llm/baton/internal/telemetry"
+	"github.com/baton-llm/baton/prefill"
+	"github.com/baton-llm/baton/router"
+)
+
+// Config is every setting of every command. Each section belongs to the package it configures.
+type Config struct {
+	Up       Up                      `yaml:"up"`
+	Worker   Worker                  `yaml:"worker"`
+	API      api.Config              `yaml:"api"`
+	Router   router.Config           `yaml:"router"`
+	Prefill  prefill.Config          `yaml:"prefill"`
+	Decode   decode.Config           `yaml:"decode"`
+	Relay    relay.Config            `yaml:"relay"`
+	Fleet    fleet.Config            `yaml:"fleet"`
+	NATS     bus.Config              `yaml:"nats"`
+	Embedded natsd.Config            `yaml:"nats_server"`
+	Engine   engine.Config           `yaml:"engine"`
+	Sim      enginesim.Config        `yaml:"sim"`
+	Log      telemetry.LogConfig     `yaml:"log"`
+	Tracing  telemetry.TracingConfig `yaml:"tracing"`
+}
+
+// Up says what `baton up` starts beside the frontend and the embedded NATS server.
+type Up struct {
+	Prefill int           `yaml:"prefill" help:"prefill workers, each with a simulated engine"`
+	Decode  int           `yaml:"decode" help:"decode workers, each with a simulated engine"`
+	Drain   time.Duration `yaml:"drain_timeout" help:"how long requests may go on after Ctrl-C; it stands in for the drain timeouts of api, prefill and decode"`
+}
+
+// Worker is what prefill and decode worker processes have in common.
+type Worker struct {
+	Engine    string        `yaml:"engine" help:"URL of the engine that a prefill or decode worker fronts"`
+	Connector string        `yaml:"connector" help:"how the engines hand KV caches over: nixl"`
+	SimListen string        `yaml:"sim_listen" help:"address that the engine command serves on"`
+	Metrics   string        `yaml:"metrics" help:"address that a worker serves /metrics and /healthz on; empty: none"`
+	Announce  time.Duration `yaml:"announce" help:"time between two announcements of one process; it counts as dead after three"`
+}
+
+// DefaultConfig returns the settings that hold where nobody says otherwise.
+func DefaultConfig() Config {
+	return Config{
+		Up:       Up{Prefill: 4, Decode: 4, Drain: 500 * time.Millisecond},
+		Worker:   Worker{Connector: "nixl", SimListen: "127.0.0.1:8100", Announce: time.Second},
+		API:      api.DefaultConfig(),
+		Router:   router.DefaultConfig(),
+		Prefill:  prefill.DefaultConfig(),
+		Decode:   decode.DefaultConfig(),
+		Relay:    relay.DefaultConfig(),
+		Fleet:    fleet.DefaultConfig(),
+		NATS:     bus.DefaultConfig(),
+		Embedded: natsd.DefaultConfig(),
+		Engine:   engine.DefaultConfig(),
+		Sim:      enginesim.DefaultConfig(),
+		Log:      telemetry.DefaultLogConfig(),
+		Tracing:  telemetry.DefaultTracingConfig(),
+	}
+}
+
+// Validate reports every fault of every section, by YAML name.
+func (c *Config) Validate() error {
+	var err error
+	if c.Up.Prefill < 1 || c.Up.Decode < 1 {
+		err = fmt.Errorf("up.prefill is %d and up.decode is %d, want 1 or more of each", c.Up.Prefill, c.Up.Decode)
+	}
+	if c.Worker.Announce < 100*time.Millisecond {
+		err = errors.Join(err, fmt.Errorf("worker.announce is %s, want 100ms or more", c.Worker.Announce))
+	}
+	return errors.Join(
+		err, c.API.Validate(), c.Router.Validate(), c.Prefill.Validate(), c.Decode.Validate(), c.Relay.Validate(), c.Fleet.Validate(),
+		c.NATS.Validate(), c.Embedded.Validate(), c.Engine.Validate(), c.Sim.Validate(), c.Log.Validate(), c.Tracing.Validate(),
+	)
+}

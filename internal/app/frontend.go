@@ -1,0 +1,102 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"time"
+
+	"github.com/baton-llm/baton/api"
+	"github.com/baton-llm/baton/internal/fleet"
+	"github.com/baton-llm/baton/internal/relay"
+	"github.com/baton-llm/baton/internal/telemetry"
+	"github.com/baton-llm/baton/internal/wire"
+	"github.com/baton-llm/baton/router"
+)
+
+// RunFrontend serves clients on api.listen until ctx ends, then drains.
+func RunFrontend(ctx context.Context, cfg *Config, logs io.Writer) error {
+	p, err := open(ctx, cfg, string(wire.RoleFrontend), nil, logs)
+	if err != nil {
+		return err
+	}
+	defer p.close()
+	ln, err := listen(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	return p.frontend(ctx, ln, func() { p.log.InfoContext(ctx, "ready") })
+}
+
+func listen(ctx context.Context, cfg *Config) (net.Listener, error) {
+	ln, err := new(net.ListenConfig).Listen(ctx, "tcp", cfg.API.Listen)
+	if err != nil {
+		return nil, fmt.Errorf("listen for clients on %s (api.listen, --listen): %w", cfg.API.Listen, err)
+	}
+	return ln, nil
+}
+
+// frontend serves clients on ln until ctx ends and the running requests have ended. It calls ready
+// once, as soon as a model can be served.
+func (p *process) frontend(ctx context.Context, ln net.Listener, ready func()) error {
+	id := newID(wire.RoleFrontend)
+	log := p.log.With(slog.String("frontend", id))
+	workers := fleet.New(p.bus, p.cfg.Fleet, p.reg, log)
+	receiver := relay.NewReceiver(id, p.bus.Publish, p.cfg.Relay, p.reg, log)
+	route := router.New(p.cfg.Router, id, router.Deps{
+		Prefill: p.bus.Prefill(), Decode: p.bus.Decode(), Bodies: p.bus, Fleet: workers, Receiver: receiver,
+		Registerer: p.reg, Tracer: p.tracer, Log: log,
+	})
+	server := api.New(p.cfg.API, api.Deps{
+		Router: api.FromRouter(route), Fleet: workers, Metrics: metricsHandler(p.reg), Registerer: p.reg, Log: log, Version: telemetry.Version(),
+	})
+	announcer := fleet.NewAnnouncer(p.bus, p.cfg.Worker.Announce, func() wire.Announcement {
+		return wire.Announcement{
+			ID: id, Role: wire.RoleFrontend, Version: telemetry.Version(), Started: p.begun, Interval: p.cfg.Worker.Announce,
+			Ready: len(workers.Missing()) == 0, Leaving: ctx.Err() != nil,
+		}
+	}, log)
+
+	stopFrames, err := p.bus.Subscribe(wire.FramesSubject(id), receiver.Batch)
+	if err != nil {
+		_ = ln.Close()
+		return fmt.Errorf("subscribe to frames: %w", err)
+	}
+	defer stopFrames()
+	stopBodies, err := p.bus.Answer(wire.BodySubject(id), route.Body)
+	if err != nil {
+		_ = ln.Close()
+		return fmt.Errorf("answer requests for bodies: %w", err)
+	}
+	defer stopBodies()
+
+	infra := newLayer(ctx)
+	infra.run(workers.Run)
+	infra.run(announcer.Run)
+	infra.run(route.Run)
+	bound, release := infra.bind(ctx)
+	defer release()
+	watch := newLayer(bound)
+	watch.run(func(context.Context) error { return whenReady(bound, workers, ready) })
+	err = server.Serve(bound, ln)
+	return errors.Join(err, watch.stop(), infra.stop())
+}
+
+// whenReady calls ready once nothing is missing, and returns when ctx ends.
+func whenReady(ctx context.Context, workers *fleet.Fleet, ready func()) error {
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for len(workers.Missing()) > 0 {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	ready()
+	<-ctx.Done()
+	return ctx.Err()
+}

@@ -1,0 +1,266 @@
+package app
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/baton-llm/baton/internal/enginesim"
+	"go.uber.org/goleak"
+	"golang.org/x/sync/errgroup"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// quick is a small deployment whose engines run at many times their speed.
+func quick() Config {
+	cfg := DefaultConfig()
+	cfg.Up = Up{Prefill: 2, Decode: 2}
+	cfg.API.Listen = "127.0.0.1:0"
+	cfg.Sim.TimeScale = 50
+	cfg.Log.Level = 8 // errors only
+	return cfg
+}
+
+// startUp runs `baton up` and returns its base URL and the deployment.
+func startUp(t *testing.T, cfg Config) (string, *deployment) {
+	t.Helper()
+	if err := cfg.Validate(); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	d, err := newDeployment(ctx, &cfg, t.Output())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ln, err := net.Listen("tcp", cfg.API.Listen)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ready, ended := make(chan struct{}), make(chan error, 1)
+	go func() { ended <- d.run(ctx, ln, func() { close(ready) }) }()
+	t.Cleanup(func() {
+		http.DefaultClient.CloseIdleConnections()
+		cancel()
+		begun := time.Now()
+		if err := <-ended; err != nil {
+			t.Errorf("run = %v", err)
+		}
+		d.close()
+		if took := time.Since(begun); took > 10*time.Second {
+			t.Errorf("stop took %v", took)
+		}
+	})
+	select {
+	case <-ready:
+	case err := <-ended:
+		t.Fatalf("run ended: %v", err)
+	case <-time.After(30 * time.Second):
+		t.Fatal("not ready after 30 s")
+	}
+	return "http://" + ln.Addr().String(), d
+}
+
+func post(ctx context.Context, url, body string) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, strings.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Content-Type", "application/json")
+	return http.DefaultClient.Do(req)
+}
+
+// streamChat returns the text of a streamed chat answer and the number of events with text.
+func streamChat(ctx context.Context, base, body string) (text string, err error) {
+	resp, err := post(ctx, base+"/v1/chat/completions", body)
+	if err != nil {
+		return "", err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		b, _ := io.ReadAll(resp.Body)
+		return "", fmt.Errorf("status %d: %s", resp.StatusCode, b)
+	}
+	var all strings.Builder
+	lines := bufio.NewScanner(resp.Body)
+	for lines.Scan() {
+		data, ok := bytes.CutPrefix(lines.Bytes(), []byte("data: "))
+		if !ok {
+			continue
+		}
+		if string(data) == "[DONE]" {
+			return all.String(), nil
+		}
+		var chunk struct {
+			Choices []struct {
+				Delta struct{ Content string }
+			}
+			Error json.RawMessage
+		}
+		if err := json.Unmarshal(data, &chunk); err != nil || chunk.Error != nil {
+			return "", fmt.Errorf("event %s: %v", data, err)
+		}
+		for _, c := range chunk.Choices {
+			all.WriteString(c.Delta.Content)
+		}
+	}
+	return "", fmt.Errorf("stream ended without [DONE]: %v", lines.Err())
+}
+
+func chatBody(model, prompt string, tokens int) string {
+	return fmt.Sprintf(`{"model":%q,"messages":[{"role":"user","content":%q}],"max_tokens":%d,"ignore_eos":true,"stream":true}`, model, prompt, tokens)
+}
+
+// proof is what an undisturbed engine answers to body.
+func proof(t *testing.T, body string, tokens int) string {
+	t.Helper()
+	digest, err := enginesim.Digest("/v1/chat/completions", []byte(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return enginesim.Proof(digest, tokens)
+}
+
+func TestManyStreamsProveTheirPath(t *testing.T) {
+	cfg := quick()
+	base, d := startUp(t, cfg)
+	const streams, tokens = 500, 20
+	var g errgroup.Group
+	for i := range streams {
+		body := chatBody(cfg.Sim.Model, fmt.Sprintf("question %d: %s", i, strings.Repeat("why? ", i%50)), tokens)
+		want := proof(t, body, tokens)
+		g.Go(func() error {
+			got, err := streamChat(t.Context(), base, body)
+			if err == nil && got != want {
+				err = fmt.Errorf("text %q, want %q", got, want)
+			}
+			if err != nil {
+				return fmt.Errorf("stream %d: %w", i, err)
+			}
+			return nil
+		})
+	}
+	if err := g.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	nothingHeld(t, d)
+}
+
+// nothingHeld waits until no engine runs anything and no KV block is pinned for a reader.
+func nothingHeld(t *testing.T, d *deployment) {
+	t.Helper()
+	deadline := time.NewTimer(10 * time.Second)
+	defer deadline.Stop()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		held := ""
+		for _, s := range d.engines {
+			if st := s.engine.Stats(); st.Running+st.Waiting+st.PinnedBlocks > 0 {
+				held += fmt.Sprintf("%s: %+v\n", s.worker, st)
+			}
+		}
+		if held == "" {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-deadline.C:
+			t.Fatalf("engines still hold:\n%s", held)
+		}
+	}
+}
+
+func TestClientsThatLeaveFreeEverything(t *testing.T) {
+	cfg := quick()
+	cfg.Sim.TimeScale = 1
+	base, d := startUp(t, cfg)
+	var wg sync.WaitGroup
+	for i := range 40 {
+		wg.Go(func() {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Duration(20*i)*time.Millisecond)
+			defer cancel()
+			_, err := streamChat(ctx, base, chatBody(cfg.Sim.Model, strings.Repeat(fmt.Sprint(i), 2000), 500))
+			if err == nil {
+				t.Errorf("request %d ended before its client left", i)
+			}
+		})
+	}
+	wg.Wait()
+	nothingHeld(t, d)
+	for _, s := range d.engines {
+		if st := s.engine.Stats(); st.Expired > 0 {
+			t.Errorf("%s let %d leases expire; a client that leaves must free them", s.worker, st.Expired)
+		}
+	}
+}
+
+func TestUnaryAnswerAndWholeRequests(t *testing.T) {
+	cfg := quick()
+	base, _ := startUp(t, cfg)
+	for name, body := range map[string]string{
+		"split":       `{"model":%q,"messages":[{"role":"user","content":"hello"}],"max_tokens":5,"ignore_eos":true}`,
+		"two choices": `{"model":%q,"messages":[{"role":"user","content":"hello"}],"max_tokens":5,"ignore_eos":true,"n":2}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			body := fmt.Sprintf(body, cfg.Sim.Model)
+			resp, err := post(t.Context(), base+"/v1/chat/completions", body)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer resp.Body.Close()
+			var answer struct {
+				Choices []struct{ Message struct{ Content string } }
+				Usage   struct {
+					CompletionTokens int `json:"completion_tokens"`
+				}
+			}
+			if err := json.NewDecoder(resp.Body).Decode(&answer); err != nil || resp.StatusCode != http.StatusOK {
+				t.Fatalf("status %d, %v", resp.StatusCode, err)
+			}
+			if want := proof(t, body, 5); answer.Choices[0].Message.Content != want {
+				t.Errorf("text %q, want %q", answer.Choices[0].Message.Content, want)
+			}
+			if want := 5 * len(answer.Choices); answer.Usage.CompletionTokens != want {
+				t.Errorf("completion_tokens = %d, want %d", answer.Usage.CompletionTokens, want)
+			}
+		})
+	}
+}
+
+func TestLargeBodyTakesTheClaimCheck(t *testing.T) {
+	cfg := quick()
+	cfg.Sim.MaxModelLen = 1 << 20
+	base, d := startUp(t, cfg)
+	body := chatBody(cfg.Sim.Model, strings.Repeat("0123456789abcdef", 100_000), 3)
+	got, err := streamChat(t.Context(), base, body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := proof(t, body, 3); got != want {
+		t.Errorf("text %q, want %q", got, want)
+	}
+	nothingHeld(t, d)
+}
+
+func TestReadinessNamesWhatIsMissing(t *testing.T) {
+	cfg := quick()
+	base, _ := startUp(t, cfg)
+	resp, err := http.Get(base + "/readyz")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		t.Errorf("GET /readyz = %d", resp.StatusCode)
+	}
+}

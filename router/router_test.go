@@ -414,7 +414,7 @@ func TestDeadline(t *testing.T) {
 			out := h.do(t.Context(), req)
 			time.Sleep(10*time.Second - 1)
 			h.waits(out)
-			time.Sleep(1)
+			time.Sleep(time.Nanosecond)
 			wantError(t, h.now(out).err, 504, "deadline")
 			if len(h.prefill.gone()) != 1 {
 				t.Error("the job is still queued")

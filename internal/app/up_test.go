@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -106,14 +107,17 @@ func streamChat(ctx context.Context, base, body string) (text string, err error)
 			}
 			Error json.RawMessage
 		}
-		if err := json.Unmarshal(data, &chunk); err != nil || chunk.Error != nil {
-			return "", fmt.Errorf("event %s: %v", data, err)
+		if err := json.Unmarshal(data, &chunk); err != nil {
+			return "", fmt.Errorf("event %s: %w", data, err)
+		}
+		if chunk.Error != nil {
+			return "", fmt.Errorf("error event %s", chunk.Error)
 		}
 		for _, c := range chunk.Choices {
 			all.WriteString(c.Delta.Content)
 		}
 	}
-	return "", fmt.Errorf("stream ended without [DONE]: %v", lines.Err())
+	return "", errors.Join(errors.New("stream ended without [DONE]"), lines.Err())
 }
 
 func chatBody(model, prompt string, tokens int) string {

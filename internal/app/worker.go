@@ -81,7 +81,7 @@ func (p *process) worker(ctx context.Context, id string, role wire.Role, url str
 			handles(from, c)
 		})
 		if err != nil {
-			log.Warn("control batch not read", slog.Any("error", err))
+			log.WarnContext(ctx, "control batch not read", slog.Any("error", err))
 		}
 	})
 	if err != nil {

@@ -96,12 +96,17 @@ func (p *process) worker(ctx context.Context, id string, role wire.Role, url str
 			Ready: ready, Leaving: ctx.Err() != nil, Models: models, Engine: url, Load: work.Load(),
 		}
 	}, log)
+	probe.changed = announcer.Now
 	infra := newLayer(ctx)
 	infra.run(sender.Run)
 	infra.run(announcer.Run)
 	infra.run(probe.Run)
 	bound, release := infra.bind(ctx)
 	defer release()
+	select {
+	case <-probe.first: // so that the first job is pulled at once, not after a round of waiting
+	case <-bound.Done():
+	}
 	return errors.Join(work.Run(bound), infra.stop())
 }
 
@@ -149,13 +154,16 @@ type engineProbe struct {
 	client *engine.Client
 	every  time.Duration
 
+	first   chan struct{} // closed when the engine has become ready for the first time
+	changed func()        // called when the engine has become ready or unready; set before Run
+
 	mu    sync.Mutex
 	cards []wire.Model
 	ready bool
 }
 
 func newEngineProbe(client *engine.Client, every time.Duration) *engineProbe {
-	return &engineProbe{client: client, every: every}
+	return &engineProbe{client: client, every: every, first: make(chan struct{})}
 }
 
 // Run probes until ctx ends. An engine that stops answering is not ready, but what it serves is
@@ -180,11 +188,19 @@ func (e *engineProbe) ask(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, askTime)
 	defer cancel()
 	cards, err := e.client.Models(ctx)
+	ready := err == nil && len(cards) > 0
 	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.ready = err == nil && len(cards) > 0
-	if e.ready {
+	changed := ready != e.ready
+	e.ready = ready
+	if ready && e.cards == nil {
+		close(e.first)
+	}
+	if ready {
 		e.cards = cards
+	}
+	e.mu.Unlock()
+	if changed {
+		e.changed()
 	}
 }
 

@@ -16,11 +16,16 @@ import (
 	"time"
 
 	"github.com/baton-llm/baton/internal/enginesim"
+	"github.com/baton-llm/baton/internal/natsd"
 	"go.uber.org/goleak"
 	"golang.org/x/sync/errgroup"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	release := natsd.HoldClock()
+	defer release()
+	goleak.VerifyTestMain(m, goleak.IgnoreCurrent())
+}
 
 // quick is a small deployment whose engines run at many times their speed.
 func quick() Config {
@@ -71,18 +76,18 @@ func startUp(t *testing.T, cfg Config) (string, *deployment) {
 	return "http://" + ln.Addr().String(), d
 }
 
-func post(ctx context.Context, url, body string) (*http.Response, error) {
+func post(ctx context.Context, client *http.Client, url, body string) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, strings.NewReader(body))
 	if err != nil {
 		return nil, err
 	}
 	req.Header.Set("Content-Type", "application/json")
-	return http.DefaultClient.Do(req)
+	return client.Do(req)
 }
 
 // streamChat returns the text of a streamed chat answer and the number of events with text.
-func streamChat(ctx context.Context, base, body string) (text string, err error) {
-	resp, err := post(ctx, base+"/v1/chat/completions", body)
+func streamChat(ctx context.Context, client *http.Client, base, body string) (text string, err error) {
+	resp, err := post(ctx, client, base+"/v1/chat/completions", body)
 	if err != nil {
 		return "", err
 	}
@@ -143,7 +148,7 @@ func TestManyStreamsProveTheirPath(t *testing.T) {
 		body := chatBody(cfg.Sim.Model, fmt.Sprintf("question %d: %s", i, strings.Repeat("why? ", i%50)), tokens)
 		want := proof(t, body, tokens)
 		g.Go(func() error {
-			got, err := streamChat(t.Context(), base, body)
+			got, err := streamChat(t.Context(), http.DefaultClient, base, body)
 			if err == nil && got != want {
 				err = fmt.Errorf("text %q, want %q", got, want)
 			}
@@ -193,7 +198,7 @@ func TestClientsThatLeaveFreeEverything(t *testing.T) {
 		wg.Go(func() {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Duration(20*i)*time.Millisecond)
 			defer cancel()
-			_, err := streamChat(ctx, base, chatBody(cfg.Sim.Model, strings.Repeat(fmt.Sprint(i), 2000), 500))
+			_, err := streamChat(ctx, http.DefaultClient, base, chatBody(cfg.Sim.Model, strings.Repeat(fmt.Sprint(i), 2000), 500))
 			if err == nil {
 				t.Errorf("request %d ended before its client left", i)
 			}
@@ -217,7 +222,7 @@ func TestUnaryAnswerAndWholeRequests(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			body := fmt.Sprintf(body, cfg.Sim.Model)
-			resp, err := post(t.Context(), base+"/v1/chat/completions", body)
+			resp, err := post(t.Context(), http.DefaultClient, base+"/v1/chat/completions", body)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -246,7 +251,7 @@ func TestLargeBodyTakesTheClaimCheck(t *testing.T) {
 	cfg.Sim.MaxModelLen = 1 << 20
 	base, d := startUp(t, cfg)
 	body := chatBody(cfg.Sim.Model, strings.Repeat("0123456789abcdef", 100_000), 3)
-	got, err := streamChat(t.Context(), base, body)
+	got, err := streamChat(t.Context(), http.DefaultClient, base, body)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -24,6 +24,7 @@ type answer struct {
 type text struct {
 	all      strings.Builder
 	tokens   []string // not written yet
+	offset   int      // of the first of tokens in all
 	taken    int      // tokens in all
 	sent     int      // bytes of all that were written
 	begun    bool     // its first event is written
@@ -39,7 +40,7 @@ type piece struct {
 	index   int
 	text    string
 	tokens  []string
-	offset  int    // of text in the choice's text
+	offset  int    // of the first token in the choice's text
 	finish  string // "": goes on
 	matched string
 }
@@ -101,6 +102,9 @@ func (a *answer) advance(i int) error {
 	}
 	for t.taken < s.produced && !t.stopped {
 		word := Token(s.digest, t.taken)
+		if len(t.tokens) == 0 {
+			t.offset = t.all.Len()
+		}
 		t.all.WriteString(word)
 		t.tokens = append(t.tokens, word)
 		t.taken++
@@ -156,7 +160,7 @@ func (a *answer) next(i int) (piece, bool) {
 	if t.finished || t.finish == "" && end == t.sent {
 		return piece{}, false
 	}
-	p := piece{index: i, text: t.all.String()[t.sent:end], tokens: t.tokens, offset: t.sent, finish: t.finish, matched: t.matched}
+	p := piece{index: i, text: t.all.String()[t.sent:end], tokens: t.tokens, offset: t.offset, finish: t.finish, matched: t.matched}
 	t.sent, t.tokens, t.finished = end, nil, t.finish != ""
 	return p, true
 }

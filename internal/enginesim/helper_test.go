@@ -20,6 +20,8 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
+const testModel = "baton/simulated"
+
 // rig is engines on one network in memory, inside a bubble.
 type rig struct {
 	t      *testing.T
@@ -50,7 +52,7 @@ type sim struct {
 func (r *rig) start(role string, change func(c *Config)) *sim {
 	r.t.Helper()
 	cfg := DefaultConfig()
-	cfg.Role = role
+	cfg.Role, cfg.Model = role, testModel
 	if change != nil {
 		change(&cfg)
 	}

@@ -163,7 +163,7 @@ func TestFaults(t *testing.T) {
 	inBubble(t, func(r *rig) {
 		e := r.start("both", nil)
 		post := func() (answered, error) {
-			return e.post(t.Context(), pathCompletions, completion("x", 20, ""))
+			return e.post(r.t.Context(), pathCompletions, completion("x", 20, ""))
 		}
 		e.SetFaults(Faults{Status: 503, Every: 3})
 		var failed int
@@ -180,7 +180,7 @@ func TestFaults(t *testing.T) {
 			t.Error("garbage is JSON")
 		}
 		e.SetFaults(Faults{CutAfter: 5})
-		if _, err := e.post(t.Context(), pathCompletions, completion("x", 20, `,"stream":true`)); err == nil {
+		if _, err := e.post(r.t.Context(), pathCompletions, completion("x", 20, `,"stream":true`)); err == nil {
 			t.Error("the cut stream ended well")
 		}
 		e.SetFaults(Faults{NoHandle: true})
@@ -209,7 +209,7 @@ func TestFaults(t *testing.T) {
 			t.Errorf("after the hang: %v", err)
 		}
 		go func() {
-			_, err := e.post(t.Context(), pathCompletions, completion("x", 5000, ""))
+			_, err := e.post(r.t.Context(), pathCompletions, completion("x", 5000, ""))
 			done <- err
 		}()
 		time.Sleep(time.Second)

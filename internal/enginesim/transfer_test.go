@@ -110,12 +110,12 @@ func TestClientThatLeavesFreesBothSides(t *testing.T) {
 				d := r.start("decode", func(c *Config) { c.MaxSeqs, c.HandoverLatency = 1, time.Second })
 				handle := p.prefill(words("abc", 50))
 				go func() {
-					ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+					ctx, cancel := context.WithTimeout(r.t.Context(), time.Second)
 					defer cancel()
 					_, _ = d.post(ctx, pathCompletions, completion("x", 5000, ""))
 				}()
 				time.Sleep(100 * time.Millisecond)
-				ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond+after)
+				ctx, cancel := context.WithTimeout(r.t.Context(), 200*time.Millisecond+after)
 				defer cancel()
 				if _, err := d.post(ctx, pathCompletions, completion(words("abc", 50), 5000, handle)); err == nil {
 					t.Error("the request ended before its client left")
@@ -190,7 +190,7 @@ func TestIncompleteParamsKillTheEngine(t *testing.T) {
 		if got.status != 500 || !strings.HasPrefix(got.Error.Message, "EngineCore encountered an issue") {
 			t.Errorf("%d %s", got.status, got.raw)
 		}
-		if _, err := d.post(t.Context(), pathCompletions, completion("x", 10, "")); err == nil {
+		if _, err := d.post(r.t.Context(), pathCompletions, completion("x", 10, "")); err == nil {
 			t.Error("a dead engine answered")
 		}
 		d.SetFaults(Faults{})

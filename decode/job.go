@@ -90,6 +90,9 @@ func (a *attempt) decode(stop context.Context, deliveries int) (err error) {
 		info, err = a.post(ctx, call)
 	}
 	if err != nil {
+		if ctx.Err() != nil && !a.told {
+			a.notify(wire.HandleReleased) // closing the call made the engines free the blocks
+		}
 		return err
 	}
 	if err := a.run.SendJSON(ctx, wire.End, info); err != nil {

@@ -20,6 +20,7 @@ import (
 func TestBurstOfLongPromptsInVirtualTime(t *testing.T) {
 	const requests, tokens = 100, 50
 	natsd.DropPooledTimers()
+	defer natsd.DropPooledTimers() // this bubble's timers must not reach the next test
 	synctest.Test(t, func(t *testing.T) {
 		cfg := DefaultConfig()
 		cfg.Up.Prefill, cfg.Up.Decode = 1, 1

@@ -30,6 +30,7 @@ type Engine struct {
 	metrics  *metrics
 	handler  http.Handler
 	wake     chan struct{} // has an element when there may be work
+	beat     chan struct{} // has an element when requests may wait for another engine's KV cache
 	requests atomic.Uint64 // generation requests, for Faults.Every
 	tasks    sync.WaitGroup
 
@@ -99,7 +100,7 @@ func New(cfg Config, opts Options) (*Engine, error) {
 	}
 	e := &Engine{
 		cfg: cfg, opts: opts, profile: p, faults: cfg.Faults, id: newUUID(),
-		wake: make(chan struct{}, 1), pool: newPool(cfg.KVTokens / cfg.BlockSize),
+		wake: make(chan struct{}, 1), beat: make(chan struct{}, 1), pool: newPool(cfg.KVTokens / cfg.BlockSize),
 		pins: map[string]*pin{}, gone: map[string]string{}, linkFree: map[string]time.Time{},
 	}
 	e.cfg.MaxModelLen = min(cfg.MaxModelLen, e.pool.size()*cfg.BlockSize)

@@ -49,6 +49,7 @@ func (e *Engine) SetFaults(f Faults) {
 	}
 	e.faults = f
 	e.kick()
+	notify(e.beat) // a hanging engine renewed nothing
 }
 
 // crash ends everything, as the death of vLLM's EngineCore does. The caller holds e.mu.

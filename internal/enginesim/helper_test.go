@@ -200,3 +200,6 @@ func (s *sim) clean() {
 		s.rig.t.Errorf("an idle engine holds %+v", st)
 	}
 }
+
+// pass lets virtual time pass.
+func pass(d time.Duration) { <-time.After(d) }

@@ -198,7 +198,7 @@ func TestFaults(t *testing.T) {
 			_, err := post()
 			done <- err
 		}()
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		select {
 		case <-done:
 			t.Error("a hanging engine answered")
@@ -212,7 +212,7 @@ func TestFaults(t *testing.T) {
 			_, err := e.post(r.t.Context(), pathCompletions, completion("x", 5000, ""))
 			done <- err
 		}()
-		time.Sleep(time.Second)
+		pass(time.Second)
 		e.SetFaults(Faults{Crash: true})
 		if err := <-done; err == nil {
 			t.Error("a request outlived its engine")

@@ -11,8 +11,13 @@ const maxLag = 50 * time.Millisecond
 
 // kick wakes the scheduler. The caller need not hold e.mu.
 func (e *Engine) kick() {
+	notify(e.wake)
+}
+
+// notify leaves an element in a channel of capacity 1.
+func notify(c chan struct{}) {
 	select {
-	case e.wake <- struct{}{}:
+	case c <- struct{}{}:
 	default:
 	}
 }

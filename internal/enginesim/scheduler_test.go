@@ -43,7 +43,7 @@ func TestPromptsDoNotStarveDecodes(t *testing.T) {
 			e.must(pathCompletions, completion("x", 100, ""))
 			decoded <- time.Since(begun)
 		}()
-		time.Sleep(50 * time.Millisecond)
+		pass(50 * time.Millisecond)
 		var prompts sync.WaitGroup
 		for i := range 20 {
 			prompts.Go(func() { e.must(pathCompletions, completion(words(fmt.Sprint(i), 8192), 1, "")) })
@@ -161,5 +161,21 @@ func TestReferenceTimeOfAPrefill(t *testing.T) {
 	// A split with one such prefill engine takes 1149 s for 2000 prompts of 8192 tokens.
 	if got := 2000 * total.Seconds(); got < 1100 || got > 1200 {
 		t.Errorf("2000 prompts of 8192 tokens take %.0f s, want about 1149 s", got)
+	}
+}
+
+// A sequence that came by transfer stands behind a long prompt and still gets its token.
+func TestDecodeBehindAPromptComesFirst(t *testing.T) {
+	cfg := DefaultConfig()
+	cfg.MaxBatchTokens = 100
+	e, err := New(cfg, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	prompts := &sequence{place: running, prompt: textPrompt(words("abc", 1000))}
+	decode := &sequence{place: running, prompt: textPrompt(words("xyz", 32)), computed: 31}
+	e.running = []*sequence{prompts, decode}
+	if _, ok := e.plan(); !ok || decode.planned != 1 || prompts.planned != 99 {
+		t.Errorf("planned %d decode tokens and %d of the prompt, want 1 and 99", decode.planned, prompts.planned)
 	}
 }

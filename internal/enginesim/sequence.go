@@ -60,12 +60,7 @@ type job struct {
 	news chan struct{} // has an element when a sequence may have moved on
 }
 
-func (j *job) signal() {
-	select {
-	case j.news <- struct{}{}:
-	default:
-	}
-}
+func (j *job) signal() { notify(j.news) }
 
 // progress is a sequence's state for who writes the answer.
 type progress struct {
@@ -102,6 +97,8 @@ func (e *Engine) submit(j *job) error {
 		s.submitted = now
 		if s.remote == nil {
 			s.learn(s.prompt.digest)
+		} else {
+			notify(e.beat)
 		}
 		e.waiting = append(e.waiting, s)
 	}

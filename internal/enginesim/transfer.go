@@ -304,8 +304,21 @@ func (e *Engine) releaseRemote(r *remoteRead) {
 	})
 }
 
-// heartbeat renews the leases that this engine's requests wait for.
+// heartbeat renews the leases that this engine's requests wait for. It sleeps while there are
+// none, so that an idle engine in a synctest bubble does not keep the clock going.
 func (e *Engine) heartbeat(ctx context.Context) {
+	for {
+		select {
+		case <-e.beat:
+			e.renewAwaited(ctx)
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// renewAwaited sends renewals until no request waits.
+func (e *Engine) renewAwaited(ctx context.Context) {
 	ticker := time.NewTicker(e.cfg.Lease / 6)
 	defer ticker.Stop()
 	for {
@@ -314,7 +327,11 @@ func (e *Engine) heartbeat(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
-		for addr, m := range e.awaited() {
+		renewals := e.awaited()
+		if len(renewals) == 0 {
+			return
+		}
+		for addr, m := range renewals {
 			if _, err := e.exchange(ctx, addr, *m); err != nil {
 				e.opts.Log.WarnContext(ctx, "leases not renewed", slog.String("addr", addr), slog.Any("error", err))
 			}

@@ -68,11 +68,11 @@ func TestExpiredHandleGivesTheTextOfWhoHasTheBlocksNow(t *testing.T) {
 		small := func(c *Config) { c.KVTokens = 64 }
 		p, d := r.start("prefill", small), r.start("decode", nil)
 		stale := p.prefill(words("abc", 60))
-		time.Sleep(29 * time.Second)
+		pass(29 * time.Second)
 		if st := p.Stats(); st.Expired != 0 || st.PinnedBlocks != 4 {
 			t.Errorf("before the lease ends: %+v", st)
 		}
-		time.Sleep(2 * time.Second)
+		pass(2 * time.Second)
 		if st := p.Stats(); st.Expired != 1 || st.PinnedBlocks != 0 {
 			t.Errorf("after the lease: %+v", st)
 		}
@@ -90,7 +90,7 @@ func TestWaitingRequestKeepsItsLease(t *testing.T) {
 		p, d := r.start("prefill", nil), r.start("decode", func(c *Config) { c.MaxSeqs = 1 })
 		busy := make(chan answered, 1)
 		go func() { busy <- d.must(pathCompletions, completion("x", 6000, "")) }() // about 90 s
-		time.Sleep(time.Second)
+		pass(time.Second)
 		body := completion(words("abc", 50), 5, p.prefill(words("abc", 50)))
 		got := d.must(pathCompletions, body)
 		if want := proofOf(t, pathCompletions, body, 5); got.text() != want || p.Stats().Expired != 0 {
@@ -114,13 +114,13 @@ func TestClientThatLeavesFreesBothSides(t *testing.T) {
 					defer cancel()
 					_, _ = d.post(ctx, pathCompletions, completion("x", 5000, ""))
 				}()
-				time.Sleep(100 * time.Millisecond)
+				pass(100 * time.Millisecond)
 				ctx, cancel := context.WithTimeout(r.t.Context(), 200*time.Millisecond+after)
 				defer cancel()
 				if _, err := d.post(ctx, pathCompletions, completion(words("abc", 50), 5000, handle)); err == nil {
 					t.Error("the request ended before its client left")
 				}
-				time.Sleep(2 * time.Second)
+				pass(2 * time.Second)
 				p.clean()
 				d.clean()
 				if st := p.Stats(); st.Expired != 0 || st.Consumed+st.Released != 1 {

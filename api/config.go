@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net"
 	"time"
+
+	"github.com/baton-llm/baton/internal/config"
 )
 
 // Config bounds what a client may cost. No setting bounds how long an answer takes or waits.
@@ -38,37 +40,21 @@ func DefaultConfig() Config {
 
 // Validate reports every fault.
 func (c Config) Validate() error {
-	var errs []error
+	var address error
 	if _, _, err := net.SplitHostPort(c.Listen); err != nil {
-		errs = append(errs, fmt.Errorf("api.listen is %q, want host:port", c.Listen))
+		address = fmt.Errorf("api.listen is %q, want host:port", c.Listen)
 	}
-	for _, n := range []struct {
-		name       string
-		value, min int
-	}{
-		{"max_body", c.MaxBody, 1},
-		{"max_header_bytes", c.MaxHeader, 1 << 10},
-	} {
-		if n.value < n.min {
-			errs = append(errs, fmt.Errorf("api.%s is %d, want %d or more", n.name, n.value, n.min))
-		}
-	}
-	for _, d := range []struct {
-		name       string
-		value, min time.Duration
-	}{
-		{"header_timeout", c.HeaderTimeout, time.Millisecond},
-		{"body_timeout", c.BodyTimeout, time.Millisecond},
-		{"write_timeout", c.WriteTimeout, time.Millisecond},
-		{"idle_timeout", c.IdleTimeout, time.Millisecond},
-		{"request_timeout", c.RequestTimeout, 0},
-		{"sse_keepalive", c.SSEKeepalive, 0},
-		{"drain_delay", c.DrainDelay, 0},
-		{"drain_timeout", c.DrainTimeout, 0},
-	} {
-		if d.value < d.min {
-			errs = append(errs, fmt.Errorf("api.%s is %v, want %v or more", d.name, d.value, d.min))
-		}
-	}
-	return errors.Join(errs...)
+	return errors.Join(
+		address,
+		config.AtLeast("api.max_body", c.MaxBody, 1),
+		config.AtLeast("api.max_header_bytes", c.MaxHeader, 1<<10),
+		config.AtLeast("api.header_timeout", c.HeaderTimeout, time.Millisecond),
+		config.AtLeast("api.body_timeout", c.BodyTimeout, time.Millisecond),
+		config.AtLeast("api.write_timeout", c.WriteTimeout, time.Millisecond),
+		config.AtLeast("api.idle_timeout", c.IdleTimeout, time.Millisecond),
+		config.AtLeast("api.request_timeout", c.RequestTimeout, 0),
+		config.AtLeast("api.sse_keepalive", c.SSEKeepalive, 0),
+		config.AtLeast("api.drain_delay", c.DrainDelay, 0),
+		config.AtLeast("api.drain_timeout", c.DrainTimeout, 0),
+	)
 }

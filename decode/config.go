@@ -2,8 +2,9 @@ package decode
 
 import (
 	"errors"
-	"fmt"
 	"time"
+
+	"github.com/baton-llm/baton/internal/config"
 )
 
 // Config bounds one decode worker.
@@ -23,30 +24,12 @@ func DefaultConfig() Config {
 
 // Validate reports every fault.
 func (c Config) Validate() error {
-	var errs []error
-	for _, n := range []struct {
-		name       string
-		value, min int
-	}{
-		{"slots", c.Slots, 1},
-		{"kv_tokens", c.KVTokens, 0},
-		{"assumed_tokens", c.AssumedTokens, 1},
-	} {
-		if n.value < n.min {
-			errs = append(errs, fmt.Errorf("decode.%s is %d, want %d or more", n.name, n.value, n.min))
-		}
-	}
-	for _, d := range []struct {
-		name       string
-		value, min time.Duration
-	}{
-		{"lease_margin", c.LeaseMargin, 0},
-		{"body_timeout", c.BodyTimeout, time.Millisecond},
-		{"drain_timeout", c.DrainTimeout, 0},
-	} {
-		if d.value < d.min {
-			errs = append(errs, fmt.Errorf("decode.%s is %v, want %v or more", d.name, d.value, d.min))
-		}
-	}
-	return errors.Join(errs...)
+	return errors.Join(
+		config.AtLeast("decode.slots", c.Slots, 1),
+		config.AtLeast("decode.kv_tokens", c.KVTokens, 0),
+		config.AtLeast("decode.assumed_tokens", c.AssumedTokens, 1),
+		config.AtLeast("decode.lease_margin", c.LeaseMargin, 0),
+		config.AtLeast("decode.body_timeout", c.BodyTimeout, time.Millisecond),
+		config.AtLeast("decode.drain_timeout", c.DrainTimeout, 0),
+	)
 }

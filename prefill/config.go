@@ -2,8 +2,9 @@ package prefill
 
 import (
 	"errors"
-	"fmt"
 	"time"
+
+	"github.com/baton-llm/baton/internal/config"
 )
 
 // Config bounds one prefill worker.
@@ -28,31 +29,13 @@ func DefaultConfig() Config {
 
 // Validate reports every fault.
 func (c Config) Validate() error {
-	var errs []error
-	for _, n := range []struct {
-		name       string
-		value, min int
-	}{
-		{"batch_tokens", c.BatchTokens, 1},
-		{"max_handles", c.MaxHandles, 1},
-		{"max_decode_queue", c.MaxDecodeQueue, 1},
-		{"inline_body", c.InlineBody, 0},
-	} {
-		if n.value < n.min {
-			errs = append(errs, fmt.Errorf("prefill.%s is %d, want %d or more", n.name, n.value, n.min))
-		}
-	}
-	for _, d := range []struct {
-		name       string
-		value, min time.Duration
-	}{
-		{"lease", c.Lease, 2 * time.Second},
-		{"body_timeout", c.BodyTimeout, time.Millisecond},
-		{"drain_timeout", c.DrainTimeout, 0},
-	} {
-		if d.value < d.min {
-			errs = append(errs, fmt.Errorf("prefill.%s is %v, want %v or more", d.name, d.value, d.min))
-		}
-	}
-	return errors.Join(errs...)
+	return errors.Join(
+		config.AtLeast("prefill.batch_tokens", c.BatchTokens, 1),
+		config.AtLeast("prefill.max_handles", c.MaxHandles, 1),
+		config.AtLeast("prefill.max_decode_queue", c.MaxDecodeQueue, 1),
+		config.AtLeast("prefill.inline_body", c.InlineBody, 0),
+		config.AtLeast("prefill.lease", c.Lease, 2*time.Second),
+		config.AtLeast("prefill.body_timeout", c.BodyTimeout, time.Millisecond),
+		config.AtLeast("prefill.drain_timeout", c.DrainTimeout, 0),
+	)
 }

@@ -2,8 +2,9 @@ package router
 
 import (
 	"errors"
-	"fmt"
 	"time"
+
+	"github.com/baton-llm/baton/internal/config"
 )
 
 // Limits bound what one frontend has in flight; 0 means no bound.
@@ -42,40 +43,22 @@ func DefaultConfig() Config {
 
 // Validate reports every fault.
 func (c Config) Validate() error {
-	var errs []error
-	for _, n := range []struct {
-		name       string
-		value, min int
-	}{
-		{"all.requests", c.All.Requests, 0},
-		{"all.bytes", c.All.Bytes, 0},
-		{"interactive.requests", c.Interactive.Requests, 0},
-		{"interactive.bytes", c.Interactive.Bytes, 0},
-		{"standard.requests", c.Standard.Requests, 0},
-		{"standard.bytes", c.Standard.Bytes, 0},
-		{"batch.requests", c.Batch.Requests, 0},
-		{"batch.bytes", c.Batch.Bytes, 0},
-		{"attempts", c.Attempts, 1},
-		{"inline_body", c.InlineBody, 0},
-		{"linger_bytes", c.LingerBytes, 0},
-	} {
-		if n.value < n.min {
-			errs = append(errs, fmt.Errorf("router.%s is %d, want %d or more", n.name, n.value, n.min))
-		}
-	}
-	for _, d := range []struct {
-		name       string
-		value, min time.Duration
-	}{
-		{"backoff", c.Backoff, time.Millisecond},
-		{"max_backoff", c.MaxBackoff, c.Backoff},
-		{"linger", c.Linger, 0},
-		{"publish_timeout", c.PublishTimeout, time.Millisecond},
-		{"cleanup_timeout", c.CleanupTimeout, time.Millisecond},
-	} {
-		if d.value < d.min {
-			errs = append(errs, fmt.Errorf("router.%s is %v, want %v or more", d.name, d.value, d.min))
-		}
-	}
-	return errors.Join(errs...)
+	return errors.Join(
+		config.AtLeast("router.all.requests", c.All.Requests, 0),
+		config.AtLeast("router.all.bytes", c.All.Bytes, 0),
+		config.AtLeast("router.interactive.requests", c.Interactive.Requests, 0),
+		config.AtLeast("router.interactive.bytes", c.Interactive.Bytes, 0),
+		config.AtLeast("router.standard.requests", c.Standard.Requests, 0),
+		config.AtLeast("router.standard.bytes", c.Standard.Bytes, 0),
+		config.AtLeast("router.batch.requests", c.Batch.Requests, 0),
+		config.AtLeast("router.batch.bytes", c.Batch.Bytes, 0),
+		config.AtLeast("router.attempts", c.Attempts, 1),
+		config.AtLeast("router.inline_body", c.InlineBody, 0),
+		config.AtLeast("router.linger_bytes", c.LingerBytes, 0),
+		config.AtLeast("router.backoff", c.Backoff, time.Millisecond),
+		config.AtLeast("router.max_backoff", c.MaxBackoff, c.Backoff),
+		config.AtLeast("router.linger", c.Linger, 0),
+		config.AtLeast("router.publish_timeout", c.PublishTimeout, time.Millisecond),
+		config.AtLeast("router.cleanup_timeout", c.CleanupTimeout, time.Millisecond),
+	)
 }

@@ -2,10 +2,8 @@ package app
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"log/slog"
-	"net"
 
 	"github.com/baton-llm/baton/internal/enginesim"
 	"github.com/baton-llm/baton/internal/telemetry"
@@ -14,9 +12,9 @@ import (
 // RunEngine serves one simulated engine on worker.sim_listen until ctx ends.
 func RunEngine(ctx context.Context, cfg *Config, logs io.Writer) error {
 	log := telemetry.Logger(cfg.Log, logs)
-	ln, err := new(net.ListenConfig).Listen(ctx, "tcp", cfg.Worker.SimListen)
+	ln, err := listen(ctx, cfg.Worker.SimListen, "the engine (worker.sim_listen)")
 	if err != nil {
-		return fmt.Errorf("listen for the engine on %s: %w", cfg.Worker.SimListen, err)
+		return err
 	}
 	engine, err := enginesim.New(cfg.Sim, enginesim.Options{Log: log})
 	if err != nil {

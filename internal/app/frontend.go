@@ -24,19 +24,11 @@ func RunFrontend(ctx context.Context, cfg *Config, logs io.Writer) error {
 		return err
 	}
 	defer p.close()
-	ln, err := listen(ctx, cfg)
+	ln, err := listen(ctx, cfg.API.Listen, "clients (api.listen)")
 	if err != nil {
 		return err
 	}
 	return p.frontend(ctx, ln, func() { p.log.InfoContext(ctx, "ready") })
-}
-
-func listen(ctx context.Context, cfg *Config) (net.Listener, error) {
-	ln, err := new(net.ListenConfig).Listen(ctx, "tcp", cfg.API.Listen)
-	if err != nil {
-		return nil, fmt.Errorf("listen for clients on %s (api.listen, --listen): %w", cfg.API.Listen, err)
-	}
-	return ln, nil
 }
 
 // frontend serves clients on ln until ctx ends and the running requests have ended. It calls ready

@@ -22,7 +22,8 @@ func newLayer(parent context.Context) *layer {
 	return &layer{cancel: cancel, group: group, ctx: ctx}
 }
 
-// run adds a goroutine; if it ends before stop, the whole layer is broken and broken is closed.
+// run adds a goroutine; if it ends before stop, the whole layer is broken and its context
+// ends.
 func (l *layer) run(f func(context.Context) error) {
 	l.group.Go(func() error {
 		err := f(l.ctx)

@@ -13,6 +13,15 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
+// listen opens addr for what, which names the setting too.
+func listen(ctx context.Context, addr, what string) (net.Listener, error) {
+	ln, err := new(net.ListenConfig).Listen(ctx, "tcp", addr)
+	if err != nil {
+		return nil, fmt.Errorf("listen on %s for %s: %w", addr, what, err)
+	}
+	return ln, nil
+}
+
 // metricsHandler serves a registry; a collector that fails does not hide the others.
 func metricsHandler(reg *prometheus.Registry) http.Handler {
 	return promhttp.HandlerFor(reg, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError, Registry: reg, EnableOpenMetrics: true})
@@ -20,9 +29,9 @@ func metricsHandler(reg *prometheus.Registry) http.Handler {
 
 // serveMetrics serves /metrics and /healthz on addr until ctx ends.
 func serveMetrics(ctx context.Context, addr string, reg *prometheus.Registry) error {
-	ln, err := new(net.ListenConfig).Listen(ctx, "tcp", addr)
+	ln, err := listen(ctx, addr, "metrics (worker.metrics)")
 	if err != nil {
-		return fmt.Errorf("listen for metrics on %s: %w", addr, err)
+		return err
 	}
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", metricsHandler(reg))

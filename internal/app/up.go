@@ -26,7 +26,7 @@ func RunUp(ctx context.Context, cfg *Config, screen, logs io.Writer) error {
 		return err
 	}
 	defer d.close()
-	ln, err := listen(ctx, cfg)
+	ln, err := listen(ctx, cfg.API.Listen, "clients (api.listen)")
 	if err != nil {
 		return err
 	}

@@ -50,6 +50,10 @@ type stage interface {
 
 // worker runs one worker named id until ctx ends and it has drained.
 func (p *process) worker(ctx context.Context, id string, role wire.Role, url string, dial dialer) error {
+	connector, err := kvtransfer.ByName(p.cfg.Worker.Connector)
+	if err != nil {
+		return err
+	}
 	reg := prometheus.WrapRegistererWith(prometheus.Labels{"worker": id}, p.reg)
 	log := p.log.With(slog.String("worker", id))
 	client := engine.New(url, p.cfg.Engine, dial, reg, log)
@@ -60,17 +64,10 @@ func (p *process) worker(ctx context.Context, id string, role wire.Role, url str
 	var handles func(sender string, c wire.Control)
 	switch role {
 	case wire.RolePrefill:
-		w, err := p.prefillWorker(id, url, client, probe, sender, reg)
-		if err != nil {
-			return err
-		}
+		w := p.prefillWorker(id, url, connector, client, probe, sender, reg)
 		work, handles = w, w.Control
 	case wire.RoleDecode:
-		w, err := p.decodeWorker(id, client, probe, sender, reg)
-		if err != nil {
-			return err
-		}
-		work, handles = w, func(string, wire.Control) {}
+		work, handles = p.decodeWorker(id, connector, client, probe, sender, reg), func(string, wire.Control) {}
 	case wire.RoleFrontend:
 		return errors.New("a frontend is no worker")
 	}
@@ -110,11 +107,7 @@ func (p *process) worker(ctx context.Context, id string, role wire.Role, url str
 	return errors.Join(work.Run(bound), infra.stop())
 }
 
-func (p *process) prefillWorker(id, url string, client *engine.Client, probe *engineProbe, sender *relay.Sender, reg prometheus.Registerer) (*prefill.Worker, error) {
-	connector, err := kvtransfer.ByName(p.cfg.Worker.Connector)
-	if err != nil {
-		return nil, err
-	}
+func (p *process) prefillWorker(id, url string, connector kvtransfer.Connector, client *engine.Client, probe *engineProbe, sender *relay.Sender, reg prometheus.Registerer) *prefill.Worker {
 	return prefill.New(p.cfg.Prefill, id, prefill.Deps{
 		Jobs: worker.FromQueue(p.bus.Prefill()),
 		Next: func(ctx context.Context, job *wire.DecodeJob) error {
@@ -127,14 +120,10 @@ func (p *process) prefillWorker(id, url string, client *engine.Client, probe *en
 		},
 		Frames: worker.FromSender(sender), Bodies: p.bus, Engine: client, EngineURL: url, Models: probe.models, Connector: connector,
 		Ledger: kvtransfer.NewLedger(reg), Registerer: reg, Tracer: p.tracer, Log: p.log,
-	}), nil
+	})
 }
 
-func (p *process) decodeWorker(id string, client *engine.Client, probe *engineProbe, sender *relay.Sender, reg prometheus.Registerer) (*decode.Worker, error) {
-	connector, err := kvtransfer.ByName(p.cfg.Worker.Connector)
-	if err != nil {
-		return nil, err
-	}
+func (p *process) decodeWorker(id string, connector kvtransfer.Connector, client *engine.Client, probe *engineProbe, sender *relay.Sender, reg prometheus.Registerer) *decode.Worker {
 	return decode.New(p.cfg.Decode, id, decode.Deps{
 		Jobs: worker.FromQueue(p.bus.Decode()), Frames: worker.FromSender(sender), Bodies: p.bus, Engine: decode.FromClient(client),
 		Models: probe.models,
@@ -143,7 +132,7 @@ func (p *process) decodeWorker(id string, client *engine.Client, probe *enginePr
 			return m.CapacityTokens, err
 		},
 		Connector: connector, Notify: sender.NotifyWorker, Registerer: reg, Tracer: p.tracer, Log: p.log,
-	}), nil
+	})
 }
 
 // dialer opens connections to engines; nil stands for the network.

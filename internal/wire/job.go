@@ -42,18 +42,26 @@ type Request struct {
 	Traceparent  string    `json:"traceparent,omitzero"` // of the span that published the job
 }
 
-// PrefillJob asks a prefill worker to compute the KV cache of a prompt.
+// PrefillJob is a request in the queue of all that has not begun. A dispatcher assigns it to a
+// worker, which computes the prompt's KV cache and, unless the job is split, the answer.
 type PrefillJob struct {
 	Request
 
-	Body []byte `json:"-"` // nil if BodyRef says where it is
+	Whole      bool        `json:"whole,omitzero"`      // must not be split
+	Prefix     []uint64    `json:"prefix,omitempty"`    // hash chain over the prompt's text in blocks of PrefixBlock bytes
+	Assignment *Assignment `json:"assignment,omitzero"` // nil in the queue
+	Body       []byte      `json:"-"`                   // nil: in BodyBucket if BodyRef is set, else ask BodySubject(Frontend)
 }
+
+// PrefixBlock is the length in bytes of the blocks of a prompt's text that PrefillJob.Prefix hashes.
+const PrefixBlock = 1 << 10
 
 // DecodeJob asks a decode worker to produce the answer: from a handle, or, if Whole, by doing the
 // prefill as well (what does not split runs on one engine).
 type DecodeJob struct {
 	Request
 
+	Worker string             `json:"worker,omitzero"` // that is to decode; it alone gets the job
 	Whole  bool               `json:"whole,omitzero"`
 	Handle *kvtransfer.Handle `json:"handle,omitempty"` // nil exactly if Whole
 	Body   []byte             `json:"-"`                // nil: in BodyBucket if BodyRef is set, else ask BodySubject(Frontend)

@@ -6,12 +6,19 @@ import (
 	"fmt"
 	"sync/atomic"
 	"time"
-
-	"github.com/nats-io/nats.go/jetstream"
 )
 
 // ErrSettled is returned by the second of Done, Retry and Drop of one delivery.
 var ErrSettled = errors.New("delivery is settled already")
+
+// message is how the server is told of a delivery's end.
+type message interface {
+	DoubleAck(ctx context.Context) error
+	Nak() error
+	NakWithDelay(delay time.Duration) error
+	Term() error
+	InProgress() error
+}
 
 // Delivery is one job in the hands of this process. From Fetch on, the bus keeps it alive at the
 // server until Done, Retry or Drop; whoever holds it must call exactly one of them. A process that
@@ -22,9 +29,11 @@ type Delivery[J any] struct {
 	Last       bool          // a Retry now would drop the job: it was delivered max_deliver times
 	Queued     time.Duration // publish to this delivery, by the clocks of server and this process
 
-	msg     jetstream.Msg
-	queue   *Queue[J]
-	settled atomic.Bool
+	ack       string // subject that the server takes acknowledgements on
+	msg       message
+	queue     *Queue[J]
+	settled   atomic.Bool
+	forwarded atomic.Bool // and settled
 }
 
 // Done removes the job from the queue and returns when the server has said so. After an error the

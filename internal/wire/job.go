@@ -18,6 +18,7 @@ const (
 	JobHeader         = "Baton-Job"
 	MsgIDHeader       = "Nats-Msg-Id" // JetStream drops a second message with the same value
 	TraceparentHeader = "traceparent" // W3C trace context
+	AckHeader         = "Baton-Ack"   // of a forwarded job: where JetStream takes acknowledgements; servers refuse that as a reply subject
 )
 
 // Request is what both jobs say of the request they carry.

@@ -38,8 +38,7 @@ func DecodeSubject(model, worker string) string {
 // DecodeFilter selects the decode jobs for one worker, of any model.
 func DecodeFilter(worker string) string { return "baton.decode.*." + Token(worker) }
 
-// AssignSubject is where a dispatcher forwards jobs to one worker. The message's reply subject is
-// the job's acknowledgement subject at JetStream.
+// AssignSubject is where a dispatcher forwards jobs to one worker, each with an AckHeader.
 func AssignSubject(worker string) string { return "baton.assign." + Token(worker) }
 
 // AbandonSubject is where a frontend tells the dispatchers of model which of its queued jobs

@@ -56,9 +56,9 @@ func New(cfg Config) *Scheduler {
 // SetWorker takes a new worker, or news of a known one.
 func (s *Scheduler) SetWorker(w Worker, _ time.Time) { s.workers[w.ID] = w }
 
-// RemoveWorker forgets a worker that is dead and returns the keys of the jobs that were assigned to
-// it and are not past it.
-func (s *Scheduler) RemoveWorker(id string, _ time.Time) []string {
+// RemoveWorker forgets a worker that is dead and returns the jobs that were assigned to it and are
+// not past it.
+func (s *Scheduler) RemoveWorker(id string, _ time.Time) []*Job {
 	delete(s.workers, id)
 	return nil
 }

@@ -24,16 +24,21 @@ type Engine interface {
 // Next publishes a job to the decode queue. The same job published twice must be one job.
 type Next func(ctx context.Context, job *wire.DecodeJob) error
 
+// Reporter tells the dispatchers how far jobs are; *worker.Reporter is one.
+type Reporter interface {
+	Set(j wire.JobReport)
+	End(key string)
+}
+
 // Deps is what a Worker works with.
 type Deps struct {
-	Jobs       worker.Jobs[wire.PrefillJob]
+	Jobs       worker.Source[wire.PrefillJob]
 	Next       Next
-	QueueDepth func(ctx context.Context) (int, error) // jobs in the decode queue
+	Reporter   Reporter
 	Frames     worker.Frames
 	Bodies     worker.Bodies
 	Engine     Engine
-	EngineURL  string          // for people
-	Models     func() []string // that the engine serves now
+	EngineURL  string // for people
 	Connector  kvtransfer.Connector
 	Ledger     *kvtransfer.Ledger
 	Registerer prometheus.Registerer
@@ -51,17 +56,15 @@ type Worker struct {
 	log     *slog.Logger
 
 	mu    sync.Mutex
-	ratio float64 // real prompt tokens per estimated one, moving average
-
-	depth   int       // decode queue, as last seen; only the pull loop uses it
-	depthAt time.Time //
+	ratio float64           // real prompt tokens per estimated one, moving average
+	keys  map[uint64]string // of the jobs whose handles are open, by serial
 }
 
 // New returns the worker named id; Run starts it.
 func New(cfg Config, id string, deps Deps) *Worker {
 	m := newMetrics(deps.Registerer)
 	return &Worker{
-		cfg: cfg, id: id, deps: deps, metrics: m, ratio: 1,
+		cfg: cfg, id: id, deps: deps, metrics: m, ratio: 1, keys: map[uint64]string{},
 		log: deps.Log.With(slog.String("worker", id)),
 		// Two prompts may always be there, so that the engine finds the next one waiting
 		// however long they are.
@@ -69,11 +72,11 @@ func New(cfg Config, id string, deps Deps) *Worker {
 	}
 }
 
-// Run pulls and runs jobs until ctx ends, then drains: running jobs have DrainTimeout, after which
+// Run takes and runs jobs until ctx ends, then drains: running jobs have DrainTimeout, after which
 // they are handed back to the queue. It returns nil after a drain.
 func (w *Worker) Run(ctx context.Context) error {
 	stage := worker.Stage[wire.PrefillJob]{
-		Jobs: w.deps.Jobs, Models: w.deps.Models, Ready: w.ready, Take: w.take, Work: w.work,
+		Sources: []worker.Source[wire.PrefillJob]{w.deps.Jobs}, Take: w.take, Work: w.work,
 		Drain: w.cfg.DrainTimeout, Log: w.log,
 	}
 	expiry, stop := context.WithCancel(context.WithoutCancel(ctx))
@@ -111,6 +114,25 @@ func (w *Worker) Control(sender string, c wire.Control) {
 		w.log.Debug("handle had ended already", slog.Uint64("serial", c.Run), slog.String("sender", sender))
 		return
 	}
+	w.closed(c.Run)
+}
+
+// opened notes whose job a handle is, so that its end can be reported.
+func (w *Worker) opened(serial uint64, key string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.keys[serial] = key
+}
+
+// closed reports the end of a handle's job here: the engine holds nothing of it any more.
+func (w *Worker) closed(serial uint64) {
+	w.mu.Lock()
+	key, ok := w.keys[serial]
+	delete(w.keys, serial)
+	w.mu.Unlock()
+	if ok {
+		w.deps.Reporter.End(key)
+	}
 	w.room.Notify()
 }
 
@@ -121,9 +143,12 @@ func (w *Worker) expire(ctx context.Context) {
 	for {
 		select {
 		case now := <-tick.C:
-			if n := w.deps.Ledger.Expire(now); n > 0 {
+			serials := w.deps.Ledger.Expire(now)
+			for _, serial := range serials {
+				w.closed(serial)
+			}
+			if n := len(serials); n > 0 {
 				w.log.WarnContext(ctx, "handles expired unread", slog.Int("handles", n))
-				w.room.Notify()
 			}
 		case <-ctx.Done():
 			return
@@ -131,37 +156,25 @@ func (w *Worker) expire(ctx context.Context) {
 	}
 }
 
-// ready waits until one more job may be pulled. One at a time: the next prompt is bound as late
-// as possible.
-func (w *Worker) ready(ctx context.Context) (int, error) {
-	return w.room.Wait(ctx, 1, func(ctx context.Context) bool {
+// take waits until the engine may have one more prompt and, with it, one more handle may be out.
+func (w *Worker) take(ctx context.Context, job *wire.PrefillJob) (release func(), err error) {
+	key := job.MsgID()
+	w.deps.Reporter.Set(wire.JobReport{Key: key, Stage: wire.StagePrefilling, Tokens: w.estimate(job), KV: w.estimate(job)})
+	_, err = w.room.Wait(ctx, 1, func(context.Context) bool {
 		jobs, _, _ := w.room.Used()
-		return jobs+w.deps.Ledger.Open() < w.cfg.MaxHandles && w.decodeQueue(ctx) < w.cfg.MaxDecodeQueue
+		return jobs+w.deps.Ledger.Open() < w.cfg.MaxHandles
 	})
-}
-
-const depthEvery = 100 * time.Millisecond
-
-// decodeQueue returns the depth of the decode queue, at most depthEvery old. A queue that cannot
-// be asked does not stop the pulling: the publish that follows meets its limit.
-func (w *Worker) decodeQueue(ctx context.Context) int {
-	if time.Since(w.depthAt) < depthEvery {
-		return w.depth
-	}
-	depth, err := w.deps.QueueDepth(ctx)
 	if err != nil {
-		w.log.DebugContext(ctx, "decode queue not asked", slog.Any("error", err))
-		depth = 0
+		return nil, err
 	}
-	w.depth, w.depthAt = depth, time.Now()
-	return depth
+	return w.room.Add(w.estimate(job)), nil
 }
 
-func (w *Worker) take(_ context.Context, job *wire.PrefillJob) (release func(), err error) {
+// estimate is the length of a prompt in tokens, by what the engine counted of earlier ones.
+func (w *Worker) estimate(job *wire.PrefillJob) int {
 	w.mu.Lock()
-	tokens := float64(max(1, job.PromptTokens)) * w.ratio
-	w.mu.Unlock()
-	return w.room.Add(max(1, int(math.Round(tokens)))), nil
+	defer w.mu.Unlock()
+	return max(1, int(math.Round(float64(max(1, job.PromptTokens))*w.ratio)))
 }
 
 // learn corrects the estimates of later jobs by what the engine counted.

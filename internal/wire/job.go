@@ -62,10 +62,11 @@ const PrefixBlock = 1 << 10
 type DecodeJob struct {
 	Request
 
-	Worker string             `json:"worker,omitzero"` // that is to decode; it alone gets the job
-	Whole  bool               `json:"whole,omitzero"`
-	Handle *kvtransfer.Handle `json:"handle,omitempty"` // nil exactly if Whole
-	Body   []byte             `json:"-"`                // nil: in BodyBucket if BodyRef is set, else ask BodySubject(Frontend)
+	Worker     string             `json:"worker,omitzero"` // that is to decode; it alone gets the job
+	Whole      bool               `json:"whole,omitzero"`  // never in the queue: such a job comes from a dispatcher
+	Assignment *Assignment        `json:"assignment,omitzero"`
+	Handle     *kvtransfer.Handle `json:"handle,omitempty"` // nil exactly if Whole
+	Body       []byte             `json:"-"`                // nil: in BodyBucket if BodyRef is set, else ask BodySubject(Frontend)
 }
 
 // BodyRequest asks a frontend for the body of one of its requests; the answer's payload is the

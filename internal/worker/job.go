@@ -31,9 +31,9 @@ type Delivery[J any] struct {
 	Ack        Ack
 }
 
-// Jobs is a queue of jobs by model. Fetch yields at most n jobs and ends after wait.
+// Jobs is a queue of jobs by key. Fetch yields at most n jobs and ends after wait.
 type Jobs[J any] interface {
-	Fetch(ctx context.Context, model string, n int, wait time.Duration) iter.Seq2[*Delivery[J], error]
+	Fetch(ctx context.Context, key string, n int, wait time.Duration) iter.Seq2[*Delivery[J], error]
 }
 
 // Run is one execution of a job as the router sees it; see relay.Run.

@@ -1,8 +1,3 @@
-// Package enginesim is a simulated inference engine: it speaks vLLM's HTTP surface and hands KV
-// caches over between engines, on top of an iteration-level model of scheduling, KV memory and
-// time. Its text proves the path of a request: token i is a function of the prompt's digest and
-// i, and a decode engine learns the digest only by reading it from the prefill engine with the
-// handle. It knows nothing of baton's router, workers or bus.
 package enginesim
 
 import (

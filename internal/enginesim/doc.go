@@ -10,7 +10,8 @@
 // /v1/messages/count_tokens, /v1/embeddings, /tokenize, /detokenize; GET /v1/models, /version,
 // /health, /ping, /metrics. Shapes and words are those of vLLM 0.32, which serves a model with a
 // tool parser. What vLLM takes and the engine has no use for (seed, temperature, penalties …) is
-// checked where vLLM checks it, and changes nothing: the text depends on the prompt alone.
+// checked where vLLM checks it, and changes nothing: the text depends on the prompt alone. With
+// sim.api_key, /v1 wants the key as a bearer token, else 401 {"error":"Unauthorized"}.
 //
 // # What is answered
 //
@@ -34,7 +35,8 @@
 //   - structured_outputs.choice answers one of the list, regex a text that matches; of a grammar
 //     it answers one of the quoted literals, if there are any, and words otherwise, as it does
 //     for a structural_tag.
-//   - With sim.reasoning, so many tokens of a chat's answer come first as its reasoning.
+//   - With sim.reasoning, so many words of a chat's answer come first as its reasoning. Words that
+//     follow go on counting: token i is still Token(digest, i).
 //
 // [Document] is valid for its schema: objects with all their properties in order, values derived
 // from the digest and their place, so that they prove the path as words do. It knows type, enum,

@@ -27,6 +27,7 @@ type commands struct {
 	Prefill  workerCommand   `cmd:"" help:"Run a prefill worker in front of an engine."`
 	Decode   workerCommand   `cmd:"" help:"Run a decode worker in front of an engine."`
 	Engine   engineCommand   `cmd:"" help:"Run a simulated engine that speaks vLLM's HTTP protocol."`
+	Bench    benchCommand    `cmd:"" help:"Measure an OpenAI-compatible endpoint."`
 	Cfg      configCommand   `cmd:"" name:"config" help:"Print or check settings."`
 	Version  struct{}        `cmd:"" help:"Print the version."`
 }
@@ -81,7 +82,7 @@ func run(ctx context.Context, args []string) error {
 		return err
 	}
 	var cmd commands
-	parser, err := kong.New(&cmd, kong.Name("baton"), kong.Description(description), kong.UsageOnError(), kong.ConfigureHelp(kong.HelpOptions{Compact: true}))
+	parser, err := kong.New(&cmd, kong.Name("baton"), kong.Description(description), benchVars(), kong.UsageOnError(), kong.ConfigureHelp(kong.HelpOptions{Compact: true}))
 	if err != nil {
 		return err
 	}
@@ -112,6 +113,8 @@ func run(ctx context.Context, args []string) error {
 		return app.RunWorker(ctx, &cfg, wire.RoleDecode, os.Stderr)
 	case "engine":
 		return app.RunEngine(ctx, &cfg, os.Stderr)
+	case "bench", "bench run":
+		return cmd.Bench.Run.run(ctx, os.Stdout)
 	case "config print":
 		return config.Print(os.Stdout, &cfg, sources)
 	case "config check":

@@ -31,8 +31,11 @@ var (
 
 // leaves may import, of baton's packages, only those listed.
 var leaves = map[string][]string{
-	"kvtransfer":    {"internal/rawjson"},
-	"internal/wire": {"kvtransfer"},
+	"kvtransfer":              {"internal/rawjson"},
+	"internal/wire":           {"kvtransfer"},
+	"internal/bench":          {},
+	"internal/bench/workload": {"internal/bench", "internal/config"},
+	"internal/bench/report":   {"internal/bench"},
 }
 
 // within reports whether package or module p is root or below it.
@@ -162,6 +165,10 @@ func TestImportRules(t *testing.T) {
 		{"internal/wire/job.go", module + "/kvtransfer", true},
 		{"internal/wire/job.go", module + "/internal/rawjson", false},
 		{"internal/wire/job.go", "encoding/json", true},
+		{"internal/bench/client.go", module + "/internal/engine", false},
+		{"internal/bench/run_test.go", module + "/internal/pipenet", true},
+		{"internal/bench/workload/spec.go", module + "/internal/config", true},
+		{"internal/bench/report/html.go", module + "/internal/bench", true},
 	} {
 		if fault := importFault(tt.file, tt.target); (fault == "") != tt.allowed {
 			t.Errorf("%s imports %s: fault %q, want allowed = %t", tt.file, tt.target, fault, tt.allowed)

@@ -6,6 +6,7 @@ import (
 	"net"
 	"time"
 
+	"github.com/baton-llm/baton/api/auth"
 	"github.com/baton-llm/baton/internal/config"
 )
 
@@ -22,12 +23,14 @@ type Config struct {
 	SSEKeepalive   time.Duration `yaml:"sse_keepalive" help:"send a comment into a stream that is silent for so long, also before its first token (the status is then 200 whatever follows); some clients fail on it; 0: never"`
 	DrainDelay     time.Duration `yaml:"drain_delay" help:"how long to go on accepting after readiness is off, so that load balancers notice"`
 	DrainTimeout   time.Duration `yaml:"drain_timeout" help:"how long requests may go on once the server is told to stop"`
+
+	Auth auth.Config `yaml:",inline"`
 }
 
-// DefaultConfig suits thousands of clients that wait for a long queue.
+// DefaultConfig suits thousands of clients that wait for a long queue, on this machine: it asks for no key.
 func DefaultConfig() Config {
 	return Config{
-		Listen:        ":8000",
+		Listen:        "127.0.0.1:8000",
 		MaxBody:       32 << 20,
 		MaxHeader:     64 << 10,
 		HeaderTimeout: 10 * time.Second,

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/baton-llm/baton/api/openai"
-	"github.com/baton-llm/baton/internal/wire"
 	"github.com/baton-llm/baton/router"
 )
 
@@ -19,9 +18,6 @@ var generatePaths = map[string]openai.Endpoint{
 	"/v1/completions":      openai.Completions,
 }
 
-// classHeader names a wire.Class; without it a request is interactive.
-const classHeader = "X-Baton-Class"
-
 // generate answers chat and completions.
 func (s *Server) generate(endpoint openai.Endpoint) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
@@ -30,16 +26,16 @@ func (s *Server) generate(endpoint openai.Endpoint) http.HandlerFunc {
 			s.writeError(w, r, e)
 			return
 		}
-		s.relay(w, r, req)
+		s.limited(w, r, req)
 	}
 }
 
 // request makes the router's request of the client's, or says why not. Headers that would choose a
 // priority, a data-parallel rank or a session at the engine go no further than this.
 func (s *Server) request(w http.ResponseWriter, r *http.Request, endpoint openai.Endpoint) (*router.Request, *router.Error) {
-	class, err := classOf(r.Header)
-	if err != nil {
-		return nil, failure(http.StatusBadRequest, classHeader, "%s", err)
+	class, e := s.classOf(r)
+	if e != nil {
+		return nil, e
 	}
 	text, e := s.readBody(w, r)
 	if e != nil {
@@ -50,13 +46,16 @@ func (s *Server) request(w http.ResponseWriter, r *http.Request, endpoint openai
 		return nil, toError(r.Context(), err)
 	}
 	model, e := s.resolve(plan.Model)
+	if e == nil {
+		e = s.mayUse(r, model)
+	}
 	if e != nil {
 		return nil, e
 	}
 	rec := recordOf(r.Context())
 	rec.model, rec.streamed = model, plan.Stream
 	req := &router.Request{
-		ID: rec.id, Path: r.URL.Path, Model: model, Class: class, Streaming: plan.Stream, Body: text,
+		ID: rec.id, Path: r.URL.Path, Model: model, Tenant: rec.tenant(), Class: class, Streaming: plan.Stream, Body: text,
 		PromptTokens: plan.PromptTokens, MaxTokens: plan.MaxTokens, Whole: plan.Whole,
 	}
 	if parent := r.Header.Get("Traceparent"); traceparent.MatchString(parent) {
@@ -66,14 +65,6 @@ func (s *Server) request(w http.ResponseWriter, r *http.Request, endpoint openai
 		req.Deadline = time.Now().Add(s.cfg.RequestTimeout)
 	}
 	return req, nil
-}
-
-func classOf(h http.Header) (wire.Class, error) {
-	name := h.Get(classHeader)
-	if name == "" {
-		return wire.Interactive, nil
-	}
-	return wire.ParseClass(name)
 }
 
 // relay carries the request out and writes its answer.
@@ -88,7 +79,7 @@ func (s *Server) relay(w http.ResponseWriter, r *http.Request, req *router.Reque
 		s.stream(ctx, w, r, req)
 		return
 	}
-	answer, err := s.deps.Router.Do(ctx, req)
+	answer, err := s.do(ctx, req)
 	if err != nil {
 		s.writeError(w, r, toError(ctx, err))
 		return
@@ -158,7 +149,7 @@ func (s *Server) stream(ctx context.Context, w http.ResponseWriter, r *http.Requ
 
 // events returns nil when the stream is complete or the client does not take it any more.
 func (s *Server) events(ctx context.Context, out *sse, req *router.Request) error {
-	answer, err := s.deps.Router.Do(ctx, req)
+	answer, err := s.do(ctx, req)
 	if err != nil {
 		return err
 	}

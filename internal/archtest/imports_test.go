@@ -33,6 +33,7 @@ var (
 var leaves = map[string][]string{
 	"kvtransfer":              {"internal/rawjson"},
 	"internal/wire":           {"kvtransfer"},
+	"api/auth":                {"internal/wire"},
 	"internal/bench":          {},
 	"internal/bench/workload": {"internal/bench", "internal/config"},
 	"internal/bench/report":   {"internal/bench"},
@@ -156,6 +157,8 @@ func TestImportRules(t *testing.T) {
 		{"api/openai/chat.go", "github.com/go-json-experiment/json", false},
 		{"api/chat.go", module + "/router", true},
 		{"api/chat.go", module + "/api/openai", true},
+		{"api/auth/auth.go", module + "/internal/wire", true},
+		{"api/auth/auth.go", module + "/router", false},
 		{"router/router.go", module + "/api", false},
 		{"prefill/worker.go", module + "/decode", false},
 		{"decode/worker_test.go", module + "/router", false},

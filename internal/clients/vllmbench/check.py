@@ -10,20 +10,19 @@ TEMPLATE_TOKENS = 64
 
 
 def faults(result, requests, input_tokens, output_tokens):
-    def want(good, message):
-        if not good:
-            yield message
-
     total_in, total_out = result["total_input_tokens"], result["total_output_tokens"]
     most_in = requests * (input_tokens + TEMPLATE_TOKENS)
-    yield from want(result["completed"] == requests, f"{result['completed']} of {requests} requests completed")
-    yield from want(result["failed"] == 0, f"{result['failed']} requests failed")
-    yield from want(total_out == requests * output_tokens, f"{total_out} tokens out, want {requests * output_tokens}")
-    # The client only cuts: a prompt that is shorter in the server's tokens stays so.
-    yield from want(most_in / 2 < total_in <= most_in, f"{total_in} tokens in, want at most {most_in} and more than half")
+    checks = [
+        (result["completed"] == requests, f"{result['completed']} of {requests} requests completed"),
+        (result["failed"] == 0, f"{result['failed']} requests failed"),
+        (total_out == requests * output_tokens, f"{total_out} tokens out, want {requests * output_tokens}"),
+        # The client only cuts: a prompt that is shorter in the server's tokens stays so.
+        (most_in / 2 < total_in <= most_in, f"{total_in} tokens in, want at most {most_in} and more than half of it"),
+    ]
     for name in ("ttft", "tpot", "itl", "e2el"):
         mean = result[f"mean_{name}_ms"]
-        yield from want(mean > 0, f"mean {name} is {mean} ms")
+        checks.append((mean > 0, f"mean {name} is {mean} ms"))
+    return [message for good, message in checks if not good]
 
 
 def main():
@@ -35,7 +34,7 @@ def main():
     args = parser.parse_args()
     with open(args.file) as file:
         result = json.load(file)
-    found = list(faults(result, args.requests, args.input_tokens, args.output_tokens))
+    found = faults(result, args.requests, args.input_tokens, args.output_tokens)
     for fault in found:
         print(f"check.py: {args.file}: {fault}", file=sys.stderr)
     sys.exit(bool(found))

@@ -103,6 +103,8 @@ func (s *Server) routes() *chi.Mux {
 	for _, path := range passthroughPaths {
 		mux.Post(path, s.passthrough)
 	}
+	mux.Get("/v1/responses/{id}", s.noStoredResponse)
+	mux.Post("/v1/responses/{id}/cancel", s.noStoredResponse)
 	mux.Get("/v1/models", s.models)
 	mux.Get("/v1/models/*", s.model)
 	for _, path := range []string{"/healthz", "/health", "/ping"} {

@@ -19,8 +19,9 @@ type Config struct {
 	BodyTimeout    time.Duration `yaml:"body_timeout" help:"longest pause of a client that sends a body; the whole may take this and one second for each 16 KiB"`
 	WriteTimeout   time.Duration `yaml:"write_timeout" help:"longest time one write may wait for a client that does not read"`
 	IdleTimeout    time.Duration `yaml:"idle_timeout" help:"how long a connection without a request is kept"`
-	RequestTimeout time.Duration `yaml:"request_timeout" help:"deadline of a request, queueing included; 0: none"`
-	SSEKeepalive   time.Duration `yaml:"sse_keepalive" help:"send a comment into a stream that is silent for so long, also before its first token (the status is then 200 whatever follows); some clients fail on it; 0: never"`
+	RequestTimeout time.Duration `yaml:"request_timeout" help:"deadline of a request, queueing included; X-Baton-Deadline-Ms can only shorten it; 0: none"`
+	SSEKeepalive   time.Duration `yaml:"sse_keepalive" help:"send an empty line into a stream that is silent for so long, also before its first token (the status is then 200 whatever follows); go-openai gives up after 300 in a row; 0: never"`
+	TimingHeaders  bool          `yaml:"timing_headers" help:"tell clients that send X-Baton-Timing: 1 where the time of their request went and which workers it took"`
 	DrainDelay     time.Duration `yaml:"drain_delay" help:"how long to go on accepting after readiness is off, so that load balancers notice"`
 	DrainTimeout   time.Duration `yaml:"drain_timeout" help:"how long requests may go on once the server is told to stop"`
 
@@ -37,6 +38,7 @@ func DefaultConfig() Config {
 		BodyTimeout:   30 * time.Second,
 		WriteTimeout:  time.Minute,
 		IdleTimeout:   2 * time.Minute,
+		TimingHeaders: true,
 		DrainTimeout:  10 * time.Minute,
 	}
 }

@@ -67,14 +67,22 @@ func body(e *router.Error) []byte {
 	if json.Valid(e.Body) {
 		return e.Body
 	}
+	return encode(envelope{details(e)})
+}
+
+// details says e in baton's own words.
+func details(e *router.Error) envelopeError {
 	out := envelopeError{Message: e.Message, Type: e.Type, Code: e.Status}
+	if out.Message == "" {
+		out.Message = http.StatusText(e.Status)
+	}
 	if out.Type == "" {
 		out.Type = typeOf(e.Status)
 	}
 	if e.Param != "" {
 		out.Param = &e.Param
 	}
-	return encode(envelope{out})
+	return out
 }
 
 func encode(v any) []byte {

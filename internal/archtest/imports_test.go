@@ -37,6 +37,7 @@ var leaves = map[string][]string{
 	"internal/bench":          {},
 	"internal/bench/workload": {"internal/bench", "internal/config"},
 	"internal/bench/report":   {"internal/bench"},
+	"internal/sse":            {},
 }
 
 // within reports whether package or module p is root or below it.

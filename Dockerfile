@@ -13,6 +13,9 @@ COPY --from=build --chown=65532:65532 /rootfs/ /
 COPY --from=build /baton /baton
 USER 65532:65532
 WORKDIR /data
+# Nobody reaches a container's loopback address, which is the default. On this one, baton starts only with API keys
+# (BATON_API_KEYS or BATON_API_KEYS_FILE) or with --insecure-open.
+ENV BATON_API_LISTEN=:8000
 EXPOSE 8000
 ENTRYPOINT ["/baton"]
 CMD ["up"]

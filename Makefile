@@ -2,9 +2,9 @@
 bin := $(shell go env GOPATH)/bin
 FUZZTIME ?= 20s
 
-.PHONY: help run build test lint fmt fuzz ci
+.PHONY: help run build test lint fmt fuzz vllm-cpu client-bench ci
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: ## a whole deployment in one process, with simulated engines
 	go run ./cmd/baton up
@@ -27,6 +27,12 @@ fuzz: ## each fuzz target for FUZZTIME
 			go test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) "./$$(dirname "$$file")" || exit 1; \
 		done || exit 1; \
 	done
+
+vllm-cpu: ## a real vLLM without a GPU, for tests; prints its folder
+	@internal/vllmcpu/setup
+
+client-bench: ## vLLM's benchmark client against baton up
+	internal/clients/vllmbench/run
 
 ci: ## all that must pass before a change goes in
 	.ci/run

@@ -17,6 +17,7 @@ import (
 	"github.com/go-chi/chi/v5/middleware"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/baton-llm/baton/api/auth"
 	"github.com/baton-llm/baton/internal/fleet"
 	"github.com/baton-llm/baton/internal/wire"
 	"github.com/baton-llm/baton/router"
@@ -56,11 +57,12 @@ type Fleet interface {
 	Missing() []string
 }
 
-// Deps is what a Server works with. All but Metrics are required.
+// Deps is what a Server works with. All but Metrics and Keys are required.
 type Deps struct {
 	Router     Router
 	Fleet      Fleet
-	Metrics    http.Handler // serves GET /metrics; nil: the route does not exist
+	Metrics    http.Handler  // serves GET /metrics; nil: the route does not exist
+	Keys       *auth.Keyring // nil: everyone may use everything
 	Registerer prometheus.Registerer
 	Log        *slog.Logger
 	Version    string // of baton, for GET /version
@@ -91,7 +93,7 @@ func (s *Server) Handler() http.Handler { return s.handler }
 
 func (s *Server) routes() *chi.Mux {
 	mux := chi.NewMux()
-	mux.Use(s.observe, s.recoverPanic, middleware.GetHead)
+	mux.Use(s.observe, s.recoverPanic, s.authenticate, middleware.GetHead)
 	mux.NotFound(s.notFound)
 	mux.MethodNotAllowed(s.methodNotAllowed(mux))
 
@@ -101,6 +103,8 @@ func (s *Server) routes() *chi.Mux {
 	for _, path := range passthroughPaths {
 		mux.Post(path, s.passthrough)
 	}
+	mux.Get("/v1/responses/{id}", s.noStoredResponse)
+	mux.Post("/v1/responses/{id}/cancel", s.noStoredResponse)
 	mux.Get("/v1/models", s.models)
 	mux.Get("/v1/models/*", s.model)
 	for _, path := range []string{"/healthz", "/health", "/ping"} {

@@ -6,6 +6,7 @@ import (
 	"net"
 	"time"
 
+	"github.com/baton-llm/baton/api/auth"
 	"github.com/baton-llm/baton/internal/config"
 )
 
@@ -18,22 +19,26 @@ type Config struct {
 	BodyTimeout    time.Duration `yaml:"body_timeout" help:"longest pause of a client that sends a body; the whole may take this and one second for each 16 KiB"`
 	WriteTimeout   time.Duration `yaml:"write_timeout" help:"longest time one write may wait for a client that does not read"`
 	IdleTimeout    time.Duration `yaml:"idle_timeout" help:"how long a connection without a request is kept"`
-	RequestTimeout time.Duration `yaml:"request_timeout" help:"deadline of a request, queueing included; 0: none"`
-	SSEKeepalive   time.Duration `yaml:"sse_keepalive" help:"send a comment into a stream that is silent for so long, also before its first token (the status is then 200 whatever follows); some clients fail on it; 0: never"`
+	RequestTimeout time.Duration `yaml:"request_timeout" help:"deadline of a request, queueing included; X-Baton-Deadline-Ms can only shorten it; 0: none"`
+	SSEKeepalive   time.Duration `yaml:"sse_keepalive" help:"send an empty line into a stream that is silent for so long, also before its first token (the status is then 200 whatever follows); go-openai gives up after 300 in a row; 0: never"`
+	TimingHeaders  bool          `yaml:"timing_headers" help:"tell clients that send X-Baton-Timing: 1 where the time of their request went and which workers it took"`
 	DrainDelay     time.Duration `yaml:"drain_delay" help:"how long to go on accepting after readiness is off, so that load balancers notice"`
 	DrainTimeout   time.Duration `yaml:"drain_timeout" help:"how long requests may go on once the server is told to stop"`
+
+	Auth auth.Config `yaml:",inline"`
 }
 
-// DefaultConfig suits thousands of clients that wait for a long queue.
+// DefaultConfig suits thousands of clients that wait for a long queue, on this machine: it asks for no key.
 func DefaultConfig() Config {
 	return Config{
-		Listen:        ":8000",
+		Listen:        "127.0.0.1:8000",
 		MaxBody:       32 << 20,
 		MaxHeader:     64 << 10,
 		HeaderTimeout: 10 * time.Second,
 		BodyTimeout:   30 * time.Second,
 		WriteTimeout:  time.Minute,
 		IdleTimeout:   2 * time.Minute,
+		TimingHeaders: true,
 		DrainTimeout:  10 * time.Minute,
 	}
 }

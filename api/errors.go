@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math"
 	"net/http"
 	"slices"
 	"strconv"
@@ -42,6 +41,10 @@ func typeOf(status int) string {
 	switch status {
 	case http.StatusBadRequest:
 		return "BadRequestError"
+	case http.StatusUnauthorized:
+		return "AuthenticationError" // these two are OpenAI's; vLLM has none
+	case http.StatusForbidden:
+		return "PermissionDeniedError"
 	case http.StatusNotFound:
 		return "NotFoundError"
 	case http.StatusUnprocessableEntity:
@@ -64,14 +67,22 @@ func body(e *router.Error) []byte {
 	if json.Valid(e.Body) {
 		return e.Body
 	}
+	return encode(envelope{details(e)})
+}
+
+// details says e in baton's own words.
+func details(e *router.Error) envelopeError {
 	out := envelopeError{Message: e.Message, Type: e.Type, Code: e.Status}
+	if out.Message == "" {
+		out.Message = http.StatusText(e.Status)
+	}
 	if out.Type == "" {
 		out.Type = typeOf(e.Status)
 	}
 	if e.Param != "" {
 		out.Param = &e.Param
 	}
-	return encode(envelope{out})
+	return out
 }
 
 func encode(v any) []byte {
@@ -122,14 +133,23 @@ func (s *Server) writeError(w http.ResponseWriter, r *http.Request, e *router.Er
 		return
 	}
 	h := w.Header()
-	h.Set("Content-Type", "application/json")
 	switch e.Status {
 	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
-		setRetryAfter(h, e.RetryAfter)
+		wait := e.RetryAfter
+		if wait <= 0 {
+			wait = time.Second
+		}
+		setRetryAfter(h, min(wait, longestRetryAfter))
 	case http.StatusInternalServerError, http.StatusBadGateway, http.StatusGatewayTimeout:
 		h.Set("X-Should-Retry", "false") // baton has tried what there was to try
 	}
-	text := body(e)
+	writeFailure(w, e)
+}
+
+// writeFailure writes the status and body of e with the headers that are already there.
+func writeFailure(w http.ResponseWriter, e *router.Error) {
+	text, h := body(e), w.Header()
+	h.Set("Content-Type", "application/json")
 	h.Set("Content-Length", strconv.Itoa(len(text)))
 	w.WriteHeader(e.Status)
 	_, _ = w.Write(text) // a client that left is seen by the middleware
@@ -137,13 +157,12 @@ func (s *Server) writeError(w http.ResponseWriter, r *http.Request, e *router.Er
 
 // setRetryAfter tells clients when to come again: seconds for HTTP, milliseconds for OpenAI SDKs.
 func setRetryAfter(h http.Header, d time.Duration) {
-	if d <= 0 {
-		d = time.Second
-	}
-	d = min(d, longestRetryAfter)
-	h.Set("Retry-After", strconv.Itoa(int(math.Ceil(d.Seconds()))))
-	h.Set("Retry-After-Ms", strconv.FormatInt(d.Milliseconds(), 10))
+	h.Set("Retry-After", strconv.FormatInt(roundUp(d, time.Second), 10))
+	h.Set("Retry-After-Ms", strconv.FormatInt(roundUp(d, time.Millisecond), 10))
 }
+
+// roundUp is d in whole units, never too early.
+func roundUp(d, unit time.Duration) int64 { return int64((d + unit - 1) / unit) }
 
 func (s *Server) notFound(w http.ResponseWriter, r *http.Request) {
 	s.writeError(w, r, failure(http.StatusNotFound, "", "There is no such path here."))

@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
 
+	"github.com/baton-llm/baton/api/auth"
 	"github.com/baton-llm/baton/internal/fleet"
 	"github.com/baton-llm/baton/internal/wire"
 	"github.com/baton-llm/baton/router"
@@ -134,13 +135,19 @@ type harness struct {
 // start serves until the test ends. change may be nil.
 func start(t *testing.T, r Router, f Fleet, change func(*Config)) *harness {
 	t.Helper()
+	return startWith(t, r, f, nil, change)
+}
+
+// startWith asks for keys unless they are nil.
+func startWith(t *testing.T, r Router, f Fleet, keys *auth.Keyring, change func(*Config)) *harness {
+	t.Helper()
 	cfg := DefaultConfig()
 	cfg.DrainTimeout = 10 * time.Second
 	if change != nil {
 		change(&cfg)
 	}
 	h := &harness{reg: prometheus.NewRegistry(), log: &lockedBuffer{}}
-	h.server = New(cfg, Deps{Router: r, Fleet: f, Registerer: h.reg, Version: "v1", Log: slog.New(slog.NewTextHandler(h.log, nil))})
+	h.server = New(cfg, Deps{Router: r, Fleet: f, Keys: keys, Registerer: h.reg, Version: "v1", Log: slog.New(slog.NewTextHandler(h.log, nil))})
 	ln, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -198,31 +205,55 @@ func (h *harness) do(t *testing.T, method, path, body string, header ...string) 
 // counted waits until the request is counted, which is after its answer was read.
 func (h *harness) counted(t *testing.T, route, status string) {
 	t.Helper()
+	h.await(t, "baton_http_requests_total", func(sum float64) bool { return sum > 0 }, "route", route, "status", status)
+}
+
+// metric waits until a counter has a value, summed over the series that have the labels.
+func (h *harness) metric(t *testing.T, name string, want float64, labels ...string) {
+	t.Helper()
+	h.await(t, name, func(sum float64) bool { return sum == want }, labels...)
+}
+
+// await waits for a counter; labels alternates names and values.
+func (h *harness) await(t *testing.T, name string, ok func(sum float64) bool, labels ...string) {
+	t.Helper()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	limit := time.After(5 * time.Second)
 	for {
-		families, err := h.reg.Gather()
+		sum, err := h.sum(name, labels)
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, f := range families {
-			for _, m := range f.GetMetric() {
-				labels := map[string]string{}
-				for _, l := range m.GetLabel() {
-					labels[l.GetName()] = l.GetValue()
-				}
-				if f.GetName() == "baton_http_requests_total" && labels["route"] == route && labels["status"] == status {
-					return
-				}
-			}
+		if ok(sum) {
+			return
 		}
 		select {
 		case <-tick.C:
 		case <-limit:
-			t.Fatalf("no request of %s was counted with status %s", route, status)
+			t.Fatalf("%s%q is %v", name, labels, sum)
 		}
 	}
+}
+
+func (h *harness) sum(name string, labels []string) (sum float64, err error) {
+	families, err := h.reg.Gather()
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			have := map[string]string{}
+			for _, l := range m.GetLabel() {
+				have[l.GetName()] = l.GetValue()
+			}
+			match := f.GetName() == name
+			for i := 0; i+1 < len(labels); i += 2 {
+				match = match && have[labels[i]] == labels[i+1]
+			}
+			if match {
+				sum += m.GetCounter().GetValue()
+			}
+		}
+	}
+	return sum, err
 }
 
 const (

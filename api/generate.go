@@ -2,14 +2,13 @@ package api
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"io"
+	"log/slog"
+	"math"
 	"net/http"
+	"strconv"
 	"time"
 
 	"github.com/baton-llm/baton/api/openai"
-	"github.com/baton-llm/baton/internal/wire"
 	"github.com/baton-llm/baton/router"
 )
 
@@ -19,8 +18,9 @@ var generatePaths = map[string]openai.Endpoint{
 	"/v1/completions":      openai.Completions,
 }
 
-// classHeader names a wire.Class; without it a request is interactive.
-const classHeader = "X-Baton-Class"
+// deadlineHeader says in how many milliseconds the answer must be complete. It can only shorten
+// api.request_timeout.
+const deadlineHeader = "X-Baton-Deadline-Ms"
 
 // generate answers chat and completions.
 func (s *Server) generate(endpoint openai.Endpoint) http.HandlerFunc {
@@ -30,16 +30,20 @@ func (s *Server) generate(endpoint openai.Endpoint) http.HandlerFunc {
 			s.writeError(w, r, e)
 			return
 		}
-		s.relay(w, r, req)
+		s.limited(w, r, req)
 	}
 }
 
 // request makes the router's request of the client's, or says why not. Headers that would choose a
 // priority, a data-parallel rank or a session at the engine go no further than this.
 func (s *Server) request(w http.ResponseWriter, r *http.Request, endpoint openai.Endpoint) (*router.Request, *router.Error) {
-	class, err := classOf(r.Header)
-	if err != nil {
-		return nil, failure(http.StatusBadRequest, classHeader, "%s", err)
+	class, e := s.classOf(r)
+	if e != nil {
+		return nil, e
+	}
+	limit, e := s.timeLimit(r.Header)
+	if e != nil {
+		return nil, e
 	}
 	text, e := s.readBody(w, r)
 	if e != nil {
@@ -50,30 +54,46 @@ func (s *Server) request(w http.ResponseWriter, r *http.Request, endpoint openai
 		return nil, toError(r.Context(), err)
 	}
 	model, e := s.resolve(plan.Model)
+	if e == nil {
+		e = s.mayUse(r, model)
+	}
 	if e != nil {
 		return nil, e
 	}
 	rec := recordOf(r.Context())
 	rec.model, rec.streamed = model, plan.Stream
 	req := &router.Request{
-		ID: rec.id, Path: r.URL.Path, Model: model, Class: class, Streaming: plan.Stream, Body: text,
+		ID: rec.id, Path: r.URL.Path, Model: model, Tenant: rec.tenant(), Class: class, Streaming: plan.Stream, Usage: plan.Usage, Body: text,
 		PromptTokens: plan.PromptTokens, MaxTokens: plan.MaxTokens, Whole: plan.Whole,
 	}
 	if parent := r.Header.Get("Traceparent"); traceparent.MatchString(parent) {
 		req.Traceparent = parent
 	}
-	if s.cfg.RequestTimeout > 0 {
-		req.Deadline = time.Now().Add(s.cfg.RequestTimeout)
+	if limit > 0 {
+		req.Deadline = time.Now().Add(limit)
+	}
+	if len(plan.Ignored) > 0 {
+		s.log.DebugContext(r.Context(), "body has members that engines ignore", slog.String("request_id", rec.id), slog.Any("members", plan.Ignored))
 	}
 	return req, nil
 }
 
-func classOf(h http.Header) (wire.Class, error) {
-	name := h.Get(classHeader)
-	if name == "" {
-		return wire.Interactive, nil
+// timeLimit is how long the request may take; 0: as long as it likes.
+func (s *Server) timeLimit(h http.Header) (time.Duration, *router.Error) {
+	sent := h.Get(deadlineHeader)
+	if sent == "" {
+		return s.cfg.RequestTimeout, nil
 	}
-	return wire.ParseClass(name)
+	const most = math.MaxInt64 / int64(time.Millisecond)
+	ms, err := strconv.ParseInt(sent, 10, 64)
+	if err != nil || ms < 1 || ms > most {
+		return 0, failure(http.StatusBadRequest, deadlineHeader, "%s must be a positive number of milliseconds", deadlineHeader)
+	}
+	limit := time.Duration(ms) * time.Millisecond
+	if s.cfg.RequestTimeout > 0 {
+		limit = min(limit, s.cfg.RequestTimeout)
+	}
+	return limit, nil
 }
 
 // relay carries the request out and writes its answer.
@@ -88,95 +108,5 @@ func (s *Server) relay(w http.ResponseWriter, r *http.Request, req *router.Reque
 		s.stream(ctx, w, r, req)
 		return
 	}
-	answer, err := s.deps.Router.Do(ctx, req)
-	if err != nil {
-		s.writeError(w, r, toError(ctx, err))
-		return
-	}
-	defer s.close(ctx, answer)
-	s.unary(ctx, w, r, answer)
-}
-
-// close lets go of the answer and keeps its figures for the log.
-func (s *Server) close(ctx context.Context, answer Answer) {
-	timing := answer.Timing()
-	rec := recordOf(ctx)
-	rec.timing = &timing
-	rec.tokens = answer.Usage().CompletionTokens
-	answer.Close()
-}
-
-// unary writes the engine's JSON as it comes. One that breaks off breaks the connection: half an
-// object with a clean end would look whole to some.
-func (s *Server) unary(ctx context.Context, w http.ResponseWriter, r *http.Request, answer Answer) {
-	begun := false
-	for {
-		piece, err := answer.Next(ctx)
-		switch {
-		case errors.Is(err, io.EOF) && begun:
-			return
-		case errors.Is(err, io.EOF):
-			s.writeError(w, r, failure(http.StatusBadGateway, "", "The engine sent an empty answer."))
-			return
-		case err != nil && !begun:
-			s.writeError(w, r, toError(ctx, err))
-			return
-		case err != nil:
-			recordOf(ctx).fail(toError(ctx, err))
-			panic(http.ErrAbortHandler)
-		}
-		if !begun {
-			w.Header().Set("Content-Type", "application/json")
-			begun = true
-		}
-		if _, err := w.Write(piece); err != nil {
-			return
-		}
-	}
-}
-
-// stream writes the answer as server-sent events. Until the first exists, an error has a status.
-func (s *Server) stream(ctx context.Context, w http.ResponseWriter, r *http.Request, req *router.Request) {
-	out := &sse{w: w, named: namedPaths[req.Path]}
-	stop := out.keepAlive(s.cfg.SSEKeepalive)
-	defer stop()
-	err := s.events(ctx, out, req)
-	stop()
-	if err == nil {
-		return
-	}
-	e := toError(ctx, err)
-	if !out.started() {
-		s.writeError(w, r, e)
-		return
-	}
-	recordOf(ctx).fail(e)
-	if e.Status != statusClientClosed {
-		_ = out.fail(e) // nobody is left to tell
-	}
-}
-
-// events returns nil when the stream is complete or the client does not take it any more.
-func (s *Server) events(ctx context.Context, out *sse, req *router.Request) error {
-	answer, err := s.deps.Router.Do(ctx, req)
-	if err != nil {
-		return err
-	}
-	defer s.close(ctx, answer)
-	for empty := true; ; empty = false {
-		data, err := answer.Next(ctx)
-		if errors.Is(err, io.EOF) {
-			if empty {
-				return fmt.Errorf("stream without events: %w", failure(http.StatusBadGateway, "", "The engine sent an empty answer."))
-			}
-			_ = out.done() // counted by the writer
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		if err := out.event(data); err != nil {
-			return nil //nolint:nilerr // the client is gone; the writer counts it
-		}
-	}
+	s.unary(ctx, w, r, req)
 }

@@ -8,6 +8,8 @@ import (
 type metrics struct {
 	requests *prometheus.CounterVec
 	seconds  *prometheus.HistogramVec
+	tokens   *prometheus.CounterVec
+	refused  *prometheus.CounterVec
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -21,5 +23,13 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Name: "baton_http_request_seconds", Help: "HTTP requests, from the header to the last byte of the answer.",
 			Buckets: prometheus.ExponentialBuckets(0.001, 2, 22),
 		}, []string{"route"}),
+		tokens: f.NewCounterVec(prometheus.CounterOpts{
+			Name: "baton_api_tenant_tokens_total",
+			Help: "Tokens that tenants of the API were charged in the end, by kind: prompt or completion.",
+		}, []string{"tenant", "kind"}),
+		refused: f.NewCounterVec(prometheus.CounterOpts{
+			Name: "baton_api_refused_total",
+			Help: "Requests refused for their API key or its limits, by tenant (empty: no valid key) and reason.",
+		}, []string{"tenant", "reason"}),
 	}
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/go-chi/chi/v5"
 
+	"github.com/baton-llm/baton/api/auth"
 	"github.com/baton-llm/baton/router"
 )
 
@@ -31,6 +32,8 @@ type record struct {
 	timing   *router.Timing
 	tokens   int // of the answer, as the engine counted
 	streamed bool
+	key      *auth.Key // nil: none was asked for
+	bill     *bill     // nil: nothing is charged
 }
 
 type recordKey struct{}
@@ -105,6 +108,9 @@ func (s *Server) account(r *http.Request, rec *record, out *writer, took time.Du
 			slog.String("prefill_worker", t.PrefillWorker), slog.String("decode_worker", t.DecodeWorker),
 			slog.Int("attempts", t.Attempts), slog.Int("prompt_tokens", t.PromptTokens),
 			slog.Int("cached_tokens", t.CachedTokens), slog.Int("completion_tokens", rec.tokens))
+	}
+	if rec.key != nil {
+		attrs = append(attrs, slog.String("tenant", rec.tenant()))
 	}
 	if rec.failed != nil {
 		attrs = append(attrs, slog.String("reason", rec.failed.Reason))

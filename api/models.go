@@ -15,9 +15,9 @@ type modelList struct {
 	Data   []json.RawMessage `json:"data"`
 }
 
-func (s *Server) models(w http.ResponseWriter, _ *http.Request) {
+func (s *Server) models(w http.ResponseWriter, r *http.Request) {
 	list := modelList{Object: "list", Data: []json.RawMessage{}}
-	for _, m := range s.deps.Fleet.Models() {
+	for _, m := range s.visible(r) {
 		list.Data = append(list.Data, card(m))
 	}
 	writeJSON(w, http.StatusOK, encode(list))
@@ -26,7 +26,7 @@ func (s *Server) models(w http.ResponseWriter, _ *http.Request) {
 // model serves one entry. Its id may hold slashes, plain or as %2F: URL.Path has them decoded.
 func (s *Server) model(w http.ResponseWriter, r *http.Request) {
 	id := strings.TrimPrefix(r.URL.Path, "/v1/models/")
-	for _, m := range s.deps.Fleet.Models() {
+	for _, m := range s.visible(r) {
 		if m.ID == id {
 			writeJSON(w, http.StatusOK, card(m))
 			return

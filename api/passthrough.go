@@ -9,7 +9,11 @@ import (
 // passthroughPaths are answered whole by one engine, which checks the body itself.
 var passthroughPaths = []string{"/v1/embeddings", "/v1/responses", "/v1/messages", "/tokenize", "/detokenize"}
 
-// namedPaths stream events that have names and end without [DONE].
-var namedPaths = map[string]bool{"/v1/responses": true, "/v1/messages": true}
-
 func (s *Server) passthrough(w http.ResponseWriter, r *http.Request) { s.generate(openai.Other)(w, r) }
+
+// noStoredResponse answers for /v1/responses/{id} and below. An engine that stored a response keeps
+// it in its own memory; which one that was, nobody knows here.
+func (s *Server) noStoredResponse(w http.ResponseWriter, r *http.Request) {
+	s.writeError(w, r, failure(http.StatusNotFound, "response_id",
+		"This server keeps no responses. Send them with store=false, and the conversation so far as input."))
+}

@@ -2,25 +2,28 @@ package api
 
 import (
 	"bytes"
+	"encoding/json"
 	"net/http"
 	"sync"
 	"time"
 
-	"github.com/baton-llm/baton/internal/rawjson"
+	"github.com/baton-llm/baton/internal/sse"
+	"github.com/baton-llm/baton/internal/wire"
 	"github.com/baton-llm/baton/router"
 )
 
 var (
-	sseData = []byte("data: ")
-	sseDone = []byte("data: [DONE]\n\n")
-	ssePing = []byte(": keep-alive\n\n") // a block of its own: some clients drop data that follows a comment
+	doneBlock = sse.Append(nil, nil, sse.Done)
+	// An empty line is no event to anyone. A comment would be none either, but go-openai parses
+	// the text of an error frame together with all comments before it, and so loses the error.
+	keepAliveLine = []byte("\n")
 )
 
-// sse writes server-sent events in vLLM's form: one `data:` block and one flush an event, nothing
+// eventWriter writes server-sent events as the engine does: one block and one flush an event, nothing
 // before the first. Its methods are safe for concurrent use.
-type sse struct {
-	w     http.ResponseWriter
-	named bool // events have names, and no [DONE] ends them; see namedPaths
+type eventWriter struct {
+	w       http.ResponseWriter
+	dialect wire.Dialect
 
 	mu    sync.Mutex
 	begun bool
@@ -28,59 +31,47 @@ type sse struct {
 	buf   []byte
 }
 
-// event writes the data of one event. An error means that the client is gone.
-func (s *sse) event(data []byte) error {
+// event writes one event; payload is that of a wire.Data frame. An error means that the client is gone.
+func (s *eventWriter) event(payload []byte) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.buf = s.buf[:0]
-	if s.named {
-		s.buf = appendName(s.buf, data)
+	if s.dialect.Named() {
+		return s.send(payload)
 	}
-	for line := range bytes.SplitSeq(data, []byte("\n")) {
-		s.buf = append(append(append(s.buf, sseData...), line...), '\n')
-	}
-	s.buf = append(s.buf, '\n')
+	s.buf = sse.Append(s.buf[:0], nil, payload)
 	return s.send(s.buf)
 }
 
-// appendName repeats the member type of an event as its name, which is how the engine names it.
-func appendName(to, data []byte) []byte {
-	object, err := rawjson.Parse(data)
-	if err != nil {
-		return to
-	}
-	v, _ := object.Get("type")
-	name, err := v.String()
-	if err != nil || name == "" || bytes.ContainsAny([]byte(name), "\r\n") {
-		return to
-	}
-	return append(append(append(to, "event: "...), name...), '\n')
-}
-
-// done ends a stream that is complete.
-func (s *sse) done() error {
+// done ends a stream that is complete. Where events have names, the last of them was the end.
+func (s *eventWriter) done() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.named {
+	if s.dialect.Named() {
 		return s.send(nil)
 	}
-	return s.send(sseDone)
+	return s.send(doneBlock)
 }
 
 // fail ends a stream that broke off after it had begun: never as if it were complete.
-func (s *sse) fail(e *router.Error) error {
+func (s *eventWriter) fail(e *router.Error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.buf = s.buf[:0]
-	if s.named {
-		s.buf = append(s.buf, "event: error\n"...)
-	}
-	s.buf = append(s.buf, sseData...)
-	s.buf = append(append(s.buf, inStream(e)...), "\n\n"...)
-	if !s.named {
-		s.buf = append(s.buf, sseDone...)
+	if s.dialect.Named() {
+		text := e.Body
+		if !json.Valid(text) {
+			text = encode(namedError{Type: "error", Error: details(e)})
+		}
+		s.buf = sse.Append(s.buf[:0], []byte("error"), text)
+	} else {
+		s.buf = append(sse.Append(s.buf[:0], nil, inStream(e)), doneBlock...)
 	}
 	return s.send(s.buf)
+}
+
+// namedError is an error event as the SDKs of both named dialects look for it.
+type namedError struct {
+	Type  string        `json:"type"`
+	Error envelopeError `json:"error"`
 }
 
 // inStream is an error as one line that begins with {"error": as clients look for it.
@@ -89,32 +80,36 @@ func inStream(e *router.Error) []byte {
 	if bytes.HasPrefix(text, []byte(`{"error":`)) && !bytes.ContainsAny(text, "\r\n") {
 		return text
 	}
-	own := *e
-	own.Body = nil
-	if own.Message == "" {
-		own.Message = http.StatusText(e.Status)
-	}
-	return body(&own)
+	return encode(envelope{details(e)})
 }
 
-func (s *sse) started() bool {
+// beforeFirst has f add to the header, unless that is written already.
+func (s *eventWriter) beforeFirst(f func(http.Header)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.begun {
+		f(s.w.Header())
+	}
+}
+
+func (s *eventWriter) started() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.begun
 }
 
-// ping writes a comment if the stream was silent since before.
-func (s *sse) ping(before time.Time) error {
+// ping writes an empty line if the stream was silent since before.
+func (s *eventWriter) ping(before time.Time) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.last.After(before) {
 		return nil
 	}
-	return s.send(ssePing)
+	return s.send(keepAliveLine)
 }
 
 // send is called with mu held.
-func (s *sse) send(block []byte) error {
+func (s *eventWriter) send(block []byte) error {
 	if !s.begun {
 		s.begun = true
 		h := s.w.Header()
@@ -130,9 +125,9 @@ func (s *sse) send(block []byte) error {
 	return http.NewResponseController(s.w).Flush()
 }
 
-// keepAlive writes comments into silences of the given length until stop is called, which waits
+// keepAlive writes empty lines into silences of the given length until stop is called, which waits
 // for the last one. A silence of 0 means never.
-func (s *sse) keepAlive(silence time.Duration) (stop func()) {
+func (s *eventWriter) keepAlive(silence time.Duration) (stop func()) {
 	if silence <= 0 {
 		return func() {}
 	}

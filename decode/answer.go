@@ -1,7 +1,6 @@
 package decode
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -9,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/baton-llm/baton/internal/engine"
+	"github.com/baton-llm/baton/internal/sse"
 	"github.com/baton-llm/baton/internal/wire"
 	"github.com/baton-llm/baton/internal/worker"
 )
@@ -20,44 +20,89 @@ func (a *attempt) stream(ctx context.Context, call engine.Call) (wire.EndInfo, e
 		return wire.EndInfo{}, engineErr(ctx, err)
 	}
 	defer s.Close()
-	var usage []byte
+	var used meter
+	out := events{dialect: wire.DialectOf(call.Path)}
 	for {
 		event, err := s.Next()
 		if errors.Is(err, io.EOF) {
-			return endInfo(usage), nil
+			return used.total, nil
 		}
 		if err != nil {
 			return wire.EndInfo{}, engineErr(ctx, err)
 		}
-		if engine.IsErrorEvent(event) {
-			return wire.EndInfo{}, &worker.Error{Failure: wire.Failure{
-				Reason: wire.EngineError, Message: "engine sent an error event", Body: slices.Clone(event),
-			}}
+		if failure, ok := engine.ErrorEvent(out.dialect, event); ok {
+			return wire.EndInfo{}, a.broken(ctx, &out, event, failure)
 		}
-		if bytes.Contains(event, usageMember) {
-			usage = append(usage[:0], event...)
+		if onlyUsage := used.read(event.Data); onlyUsage && a.counting {
+			continue // we asked for it, the client did not
 		}
-		if err := a.data(ctx, event); err != nil {
+		payload, err := out.payload(event)
+		if err != nil {
+			return wire.EndInfo{}, err
+		}
+		if err := a.data(ctx, payload); err != nil {
 			return wire.EndInfo{}, err
 		}
 	}
 }
 
+// broken returns what the router is to hear of an error event. Where events have names, a client
+// that has seen some gets this one, too, as the engine sent it; else the frontend writes it.
+func (a *attempt) broken(ctx context.Context, out *events, event sse.Event, failure wire.Failure) error {
+	if a.told && out.dialect.Named() {
+		payload, err := out.payload(event)
+		if err != nil {
+			return err
+		}
+		if err := a.data(ctx, payload); err != nil {
+			return err
+		}
+		failure.Told = true
+	}
+	return &worker.Error{Failure: failure}
+}
+
+// events makes payloads of Data frames.
+type events struct {
+	dialect wire.Dialect
+	block   []byte
+}
+
+// payload is valid until the next call.
+func (e *events) payload(event sse.Event) ([]byte, error) {
+	data, err := withoutTransfer(event.Data)
+	if err != nil || !e.dialect.Named() {
+		return data, err
+	}
+	e.block = sse.Append(e.block[:0], event.Name, data)
+	return e.block, nil
+}
+
 // piece is the largest part of a unary answer in one frame, bytes.
 const piece = 64 << 10
 
-// post passes a unary answer on.
+var errNoJSON = errors.New("the engine's answer is no JSON")
+
+// post passes a unary answer on. The client has seen nothing of it until the router has all.
 func (a *attempt) post(ctx context.Context, call engine.Call) (wire.EndInfo, error) {
 	answer, err := a.deps.Engine.Post(ctx, call)
 	if err != nil {
 		return wire.EndInfo{}, engineErr(ctx, err)
+	}
+	if !json.Valid(answer) {
+		return wire.EndInfo{}, worker.Failed(wire.EngineError, errNoJSON)
+	}
+	var used meter
+	used.read(answer)
+	if answer, err = withoutTransfer(answer); err != nil {
+		return wire.EndInfo{}, err
 	}
 	for part := range slices.Chunk(answer, piece) {
 		if err := a.data(ctx, part); err != nil {
 			return wire.EndInfo{}, err
 		}
 	}
-	return endInfo(answer), nil
+	return used.total, nil
 }
 
 // data sends one payload. The first also proves that the engine has read the handle's blocks.
@@ -77,29 +122,5 @@ func engineErr(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return worker.Ended(ctx, err)
 	}
-	return &worker.Error{Failure: engine.Failure(err)}
-}
-
-var usageMember = []byte(`"usage"`)
-
-// endInfo reads the usage of a payload; the zero value if it has none.
-func endInfo(payload []byte) (info wire.EndInfo) {
-	if !bytes.Contains(payload, usageMember) {
-		return info
-	}
-	var p struct {
-		Usage struct {
-			PromptTokens     int `json:"prompt_tokens"`
-			CompletionTokens int `json:"completion_tokens"`
-			Details          struct {
-				CachedTokens int `json:"cached_tokens"`
-			} `json:"prompt_tokens_details"`
-		} `json:"usage"`
-	}
-	if err := json.Unmarshal(payload, &p); err != nil {
-		return info
-	}
-	return wire.EndInfo{
-		PromptTokens: p.Usage.PromptTokens, CompletionTokens: p.Usage.CompletionTokens, CachedTokens: p.Usage.Details.CachedTokens,
-	}
+	return &worker.Error{Failure: engine.Failure(err), Err: err}
 }

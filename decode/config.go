@@ -14,12 +14,16 @@ type Config struct {
 	AssumedTokens int           `yaml:"assumed_tokens" help:"answer length to reserve for a request that names no max_tokens"`
 	LeaseMargin   time.Duration `yaml:"lease_margin" help:"refuse a handle whose lease ends sooner than this"`
 	BodyTimeout   time.Duration `yaml:"body_timeout" help:"longest wait for a body that the job does not carry"`
+	CountUsage    bool          `yaml:"count_usage" help:"have the engine count the tokens of streams whose clients do not ask for it; the event is taken out again; false: for engines that refuse stream_options"`
 	DrainTimeout  time.Duration `yaml:"drain_timeout" help:"how long running requests may go on once the worker is told to stop"`
 }
 
 // DefaultConfig suits stock vLLM.
 func DefaultConfig() Config {
-	return Config{Slots: 256, AssumedTokens: 256, LeaseMargin: time.Second, BodyTimeout: 10 * time.Second, DrainTimeout: 10 * time.Minute}
+	return Config{
+		Slots: 256, AssumedTokens: 256, LeaseMargin: time.Second, BodyTimeout: 10 * time.Second,
+		CountUsage: true, DrainTimeout: 10 * time.Minute,
+	}
 }
 
 // Validate reports every fault.

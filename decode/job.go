@@ -23,6 +23,7 @@ type attempt struct {
 	traceparent string
 	log         *slog.Logger
 	told        bool // the answer has begun: no other worker can do the job from its start
+	counting    bool // the engine was asked for usage that the client did not ask for
 }
 
 // work runs one job to one of its ends: done, cancelled, returned to the queue, failed.
@@ -69,26 +70,14 @@ func (a *attempt) decode(stop context.Context, deliveries int) (err error) {
 	if err != nil {
 		return err
 	}
-	if a.job.Handle != nil {
-		if body, err = a.deps.Connector.PrepareDecode(body, a.job.Handle); err != nil {
-			return worker.Failed(wire.EngineError, err)
-		}
-		// The wait for the body counts: look at the lease last.
-		if err := a.usable(deliveries); err != nil {
-			return err
-		}
+	if body, err = a.leg(body); err != nil {
+		return err
 	}
 	if ctx.Err() != nil {
 		a.release(ctx, body)
 		return worker.Ended(ctx, nil)
 	}
-	call := engine.Call{Path: a.job.Path, RequestID: a.job.ID, Traceparent: traceparent, Body: body}
-	var info wire.EndInfo
-	if a.job.Streaming {
-		info, err = a.stream(ctx, call)
-	} else {
-		info, err = a.post(ctx, call)
-	}
+	info, err := a.answer(ctx, engine.Call{Path: a.job.Path, RequestID: a.job.ID, Traceparent: traceparent, Body: body})
 	if err != nil {
 		if ctx.Err() != nil && !a.told {
 			a.notify(wire.HandleReleased) // closing the call made the engines free the blocks
@@ -103,12 +92,46 @@ func (a *attempt) decode(stop context.Context, deliveries int) (err error) {
 	return nil
 }
 
+// leg makes the body of the decode leg from the client's.
+func (a *attempt) leg(body []byte) (_ []byte, err error) {
+	if a.cfg.CountUsage && a.job.Streaming && !a.job.Usage && generates(a.job.Path) {
+		if body, a.counting, err = askUsage(body); err != nil {
+			return nil, worker.Failed(wire.EngineRejected, err)
+		}
+	}
+	if a.job.Handle == nil {
+		return body, nil
+	}
+	if body, err = a.deps.Connector.PrepareDecode(body, a.job.Handle); err != nil {
+		return nil, worker.Failed(wire.EngineError, err)
+	}
+	// The wait for the body counts: look at the lease last.
+	return body, a.leased()
+}
+
+// generates tells whether a path's streams take stream_options.
+func generates(path string) bool {
+	return path == "/v1/chat/completions" || path == "/v1/completions"
+}
+
+// answer makes the engine call and passes its answer on.
+func (a *attempt) answer(ctx context.Context, call engine.Call) (wire.EndInfo, error) {
+	if a.job.Streaming {
+		return a.stream(ctx, call)
+	}
+	return a.post(ctx, call)
+}
+
 // usable refuses a handle that may have been read, belongs to another body, or whose lease ends
 // too soon. Nothing tells the prefill worker: its lease ends by itself.
 func (a *attempt) usable(deliveries int) error {
 	if deliveries > 1 {
 		return worker.Failed(wire.HandleUsed, fmt.Errorf("handle came with delivery %d, an earlier one may have read it", deliveries))
 	}
+	return a.leased()
+}
+
+func (a *attempt) leased() error {
 	switch err := a.job.Handle.Check(time.Now(), a.job.Digest, a.cfg.LeaseMargin); {
 	case err == nil:
 		return nil

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/baton-llm/baton/internal/engine"
+	"github.com/baton-llm/baton/internal/sse"
 	"github.com/baton-llm/baton/internal/wire"
 	"github.com/baton-llm/baton/internal/worker"
 	"github.com/baton-llm/baton/kvtransfer"
@@ -16,7 +17,7 @@ import (
 
 // Stream is an answer that the engine streams; see engine.Stream.
 type Stream interface {
-	Next() ([]byte, error)
+	Next() (sse.Event, error)
 	Close() error
 }
 

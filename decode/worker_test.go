@@ -15,6 +15,7 @@ import (
 
 	"github.com/baton-llm/baton/decode"
 	"github.com/baton-llm/baton/internal/engine"
+	"github.com/baton-llm/baton/internal/sse"
 	"github.com/baton-llm/baton/internal/wire"
 	"github.com/baton-llm/baton/internal/worker/workertest"
 	"github.com/baton-llm/baton/kvtransfer"
@@ -35,20 +36,22 @@ func (connector) PrepareDecode(b []byte, _ *kvtransfer.Handle) ([]byte, error) {
 
 // fakeEngine answers each event after a tenth of a second.
 type fakeEngine struct {
-	events []string
-	err    error // of the call
-	end    error // after the events; nil: io.EOF
+	events []string // data, or "@name data"
+	err    error    // of the call
+	end    error    // after the events; nil: io.EOF
 	answer []byte
 
 	mu                   sync.Mutex
 	calls, running, most int
+	body                 []byte // of the last call
 }
 
 const gap = 100 * time.Millisecond
 
-func (e *fakeEngine) enter() {
+func (e *fakeEngine) enter(call engine.Call) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	e.body = call.Body
 	e.calls++
 	e.running++
 	e.most = max(e.most, e.running)
@@ -67,8 +70,8 @@ func (e *fakeEngine) counts() (calls, running, most int) {
 	return e.calls, e.running, e.most
 }
 
-func (e *fakeEngine) Post(ctx context.Context, _ engine.Call) ([]byte, error) {
-	e.enter()
+func (e *fakeEngine) Post(ctx context.Context, call engine.Call) ([]byte, error) {
+	e.enter(call)
 	defer func() { _ = e.leave() }()
 	select {
 	case <-time.After(gap):
@@ -78,11 +81,11 @@ func (e *fakeEngine) Post(ctx context.Context, _ engine.Call) ([]byte, error) {
 	}
 }
 
-func (e *fakeEngine) Stream(ctx context.Context, _ engine.Call) (decode.Stream, error) {
+func (e *fakeEngine) Stream(ctx context.Context, call engine.Call) (decode.Stream, error) {
 	if e.err != nil {
 		return nil, e.err
 	}
-	e.enter()
+	e.enter(call)
 	return &stream{e: e, ctx: ctx, rest: e.events}, nil
 }
 
@@ -92,21 +95,25 @@ type stream struct {
 	rest []string
 }
 
-func (s *stream) Next() ([]byte, error) {
+func (s *stream) Next() (sse.Event, error) {
 	select {
 	case <-time.After(gap):
 	case <-s.ctx.Done():
-		return nil, s.ctx.Err()
+		return sse.Event{}, s.ctx.Err()
 	}
 	if len(s.rest) == 0 {
 		if s.e.end != nil {
-			return nil, s.e.end
+			return sse.Event{}, s.e.end
 		}
-		return nil, io.EOF
+		return sse.Event{}, io.EOF
 	}
 	event := s.rest[0]
 	s.rest = s.rest[1:]
-	return []byte(event), nil
+	name := ""
+	if named, ok := strings.CutPrefix(event, "@"); ok {
+		name, event, _ = strings.Cut(named, " ")
+	}
+	return sse.Event{Name: []byte(name), Data: []byte(event)}, nil
 }
 
 func (s *stream) Close() error { return s.e.leave() }
@@ -126,7 +133,7 @@ type bench struct {
 
 func newBench() *bench {
 	return &bench{
-		cfg: decode.DefaultConfig(), engine: fakeEngine{events: []string{`{"a":1}`, `{"a":2}`, `{"usage":{"prompt_tokens":7,"completion_tokens":2,"prompt_tokens_details":{"cached_tokens":3}}}`}},
+		cfg: decode.DefaultConfig(), engine: fakeEngine{answer: []byte("{}"), events: []string{`{"a":1}`, `{"a":2}`, `{"usage":{"prompt_tokens":7,"completion_tokens":2,"prompt_tokens_details":{"cached_tokens":3}}}`}},
 		queue: workertest.NewQueue[wire.DecodeJob](), frames: workertest.NewFrames(), bodies: workertest.Bodies{},
 	}
 }
@@ -227,28 +234,6 @@ func TestAnswerIsPassedOnAsTheEngineSentIt(t *testing.T) {
 	}
 }
 
-func TestUnaryAnswerComesInPieces(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		b, j := newBench(), job(1)
-		j.Streaming, j.Whole, j.Handle = false, true, nil
-		b.engine.answer = []byte(`{"text":"` + strings.Repeat("x", 100<<10) + `","usage":{"completion_tokens":9}}`)
-		b.queue.Put(j, 2) // a whole request may run again
-		stop := b.start(t)
-		after(time.Second)
-		stop()
-		frames := b.frames.Of("r1")
-		if got := kinds(frames); got != "decoding data data end" {
-			t.Fatalf("frames = %s", got)
-		}
-		if got := string(frames[1].Payload) + string(frames[2].Payload); got != string(b.engine.answer) {
-			t.Error("the pieces are not the answer")
-		}
-		if len(b.notes()) != 0 {
-			t.Errorf("control messages %v about no handle", b.notes())
-		}
-	})
-}
-
 func TestEveryFailureIsToldAndDone(t *testing.T) {
 	for name, tc := range map[string]struct {
 		change     func(*bench, *wire.DecodeJob)
@@ -264,6 +249,9 @@ func TestEveryFailureIsToldAndDone(t *testing.T) {
 		"body gone":          {func(_ *bench, j *wire.DecodeJob) { j.Body = nil }, 1, wire.BodyGone, 0, nil},
 		"engine refuses":     {func(b *bench, _ *wire.DecodeJob) { b.engine.err = &engine.StatusError{Status: 400} }, 1, wire.EngineRejected, 0, nil},
 		"engine fails":       {func(b *bench, _ *wire.DecodeJob) { b.engine.err = &engine.StatusError{Status: 500} }, 1, wire.EngineError, 0, nil},
+		"answer is no JSON":  {func(b *bench, j *wire.DecodeJob) { j.Streaming, b.engine.answer = false, []byte("<html>") }, 1, wire.EngineError, 1, nil},
+		"refusal first":      {func(b *bench, _ *wire.DecodeJob) { b.engine.events = []string{`{"error":{"code":400}}`} }, 1, wire.EngineRejected, 1, nil},
+		"unreadable params":  {func(b *bench, _ *wire.DecodeJob) { b.engine.events[0] = `{"a":1,"a":2,"kv_transfer_params":{}}` }, 1, wire.EngineError, 1, nil},
 		"error event first":  {func(b *bench, _ *wire.DecodeJob) { b.engine.events = []string{`{"error":{}}`} }, 1, wire.EngineError, 1, nil},
 		"error event later":  {func(b *bench, _ *wire.DecodeJob) { b.engine.events[1] = `{"error":{}}` }, 1, wire.EngineError, 1, []string{consumed}},
 		"stream breaks":      {func(b *bench, _ *wire.DecodeJob) { b.engine.end = errors.New("reset by peer") }, 1, wire.EngineDown, 1, []string{consumed}},

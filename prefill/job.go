@@ -100,7 +100,7 @@ func (w *Worker) call(ctx context.Context, job *wire.PrefillJob, body []byte, tr
 		return nil, 0, worker.Ended(ctx, err)
 	}
 	if err != nil {
-		return nil, 0, &worker.Error{Failure: engine.Failure(err)}
+		return nil, 0, &worker.Error{Failure: engine.Failure(err), Err: err}
 	}
 	answered := time.Now()
 	handle, err := w.deps.Connector.HandleFrom(answer)

@@ -29,8 +29,8 @@ type Answer struct{ c *call }
 
 // Next returns the next SSE event's data of a streaming answer, or the next piece of a unary one,
 // and io.EOF after the last. If the answer broke off, the error is an *Error after what came, or
-// the cause of Do's context if that ended. The slice is valid until the next call. A ctx that ends
-// ends only the wait.
+// the cause of Do's context if that ended. The slice is the caller's. A ctx that ends ends only the
+// wait.
 func (a *Answer) Next(ctx context.Context) ([]byte, error) {
 	c := a.c
 	for {

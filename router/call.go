@@ -61,8 +61,8 @@ type call struct {
 	decode  relay.RunID // adopted; zero: none
 	pieces  []piece     // of the answer, not read yet
 	pending int         // bytes in pieces
-	begun   bool        // a piece of the answer came: no other attempt
-	last    time.Time   // when the last piece came
+	begun   bool        // the client can have a piece of the answer: no other attempt
+	last    time.Time   // when the last piece of a stream came
 	timing  Timing
 	handed  time.Time
 	end     wire.EndInfo
@@ -100,7 +100,7 @@ func (c *call) finish(s State, err error, now time.Time) (settle func()) {
 	}
 	from, job := c.state, c.job
 	c.state, c.since, c.err, c.again = s, now, err, false
-	if s == Cancelled {
+	if s == Cancelled || s == Failed && !c.begun {
 		c.pieces, c.pending = nil, 0
 	}
 	c.job = receipt{}

@@ -14,13 +14,14 @@ import (
 // Error is a failure as the client is to see it.
 type Error struct {
 	Status     int           // HTTP status
-	Type       string        // such as NotFoundError
+	Type       string        // such as NotFoundError; empty: the status's
 	Code       string        // a word for programs; may be empty
 	Param      string        // the member of the request that is at fault; may be empty
 	Message    string        // for people
 	Body       []byte        // the engine's own error body, to be passed on as it is; nil: none
 	RetryAfter time.Duration // 0: not said
 	Reason     string        // why, as a metric label
+	Told       bool          // the last event of the answer has said it already
 }
 
 // Error returns the message.
@@ -89,10 +90,13 @@ func unpublished(err error) *Error {
 
 // failed maps what a worker said after the last try. tries is how many there were.
 func failed(f wire.Failure, tries uint32) *Error {
-	e := &Error{Status: http.StatusBadGateway, Type: typeInternal, Code: string(f.Reason), Reason: string(f.Reason), Message: f.Message}
+	e := &Error{
+		Status: http.StatusBadGateway, Type: typeInternal, Code: string(f.Reason), Reason: string(f.Reason), Message: f.Message,
+		Body: f.Body, Told: f.Told,
+	}
 	switch f.Reason {
 	case wire.EngineRejected:
-		e.Status, e.Type, e.Body = http.StatusBadRequest, "BadRequestError", f.Body
+		e.Status, e.Type = http.StatusBadRequest, "BadRequestError"
 		if f.Status >= 400 && f.Status < 500 {
 			e.Status = f.Status
 		}
@@ -106,7 +110,11 @@ func failed(f wire.Failure, tries uint32) *Error {
 		e.Status, e.Type = http.StatusGatewayTimeout, typeTimeout
 	case wire.EngineDown, wire.HandleExpired, wire.HandleUsed, wire.WorkerStopping:
 		e.Status, e.Type, e.RetryAfter = http.StatusServiceUnavailable, typeUnavailable, time.Second
-	case wire.EngineError, wire.HandleMismatch, wire.BodyGone:
+	case wire.EngineError:
+		if f.Status >= 400 && f.Status < 600 { // else what came is no answer at all
+			e.Status, e.Type = f.Status, ""
+		}
+	case wire.HandleMismatch, wire.BodyGone:
 	default:
 	}
 	if tries > 1 {

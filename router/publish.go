@@ -10,8 +10,8 @@ import (
 	"github.com/baton-llm/baton/internal/wire"
 )
 
-// begin drives the call until its answer begins; the error is that of its final state.
-func (c *call) begin(ctx context.Context) error {
+// drive drives the call until its answer begins; the error is that of its final state.
+func (c *call) drive(ctx context.Context) error {
 	for {
 		c.mu.Lock()
 		begun, state, again, attempt, err := c.begun, c.state, c.again, c.attempt, c.err
@@ -113,7 +113,7 @@ func (c *call) put(ctx context.Context, attempt uint32, stored bool) (receipt, e
 	}
 	meta := wire.Request{
 		ID: c.req.ID, Frontend: c.r.name, Stream: c.stream, Attempt: attempt, Model: c.req.Model, Path: c.req.Path,
-		Streaming: c.req.Streaming, Class: c.req.Class, Tenant: c.req.Tenant,
+		Streaming: c.req.Streaming, Usage: c.req.Usage, Class: c.req.Class, Tenant: c.req.Tenant,
 		Digest: c.digest, BodySize: len(c.req.Body), BodyRef: ref,
 		PromptTokens: c.req.PromptTokens, MaxTokens: c.req.MaxTokens,
 		Admitted: c.admitted, Deadline: c.req.Deadline, Traceparent: c.parent,

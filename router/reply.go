@@ -51,6 +51,9 @@ func (c *call) frame(id relay.RunID, f *wire.Frame, now time.Time) (keep bool, a
 		_ = json.Unmarshal(f.Payload, &c.end)
 		c.timing.PromptTokens = max(c.timing.PromptTokens, c.end.PromptTokens)
 		c.timing.CachedTokens = max(c.timing.CachedTokens, c.end.CachedTokens)
+		if !c.req.Streaming && len(c.pieces) > 0 {
+			c.begin(now)
+		}
 		return true, c.finish(Done, nil, now)
 	case wire.Fail:
 		return c.fail(id, f, now)
@@ -114,6 +117,7 @@ func (c *call) decoding(id relay.RunID, now time.Time) (bool, func()) {
 	}
 	c.taken(now)
 	c.to(Decoding, now, id.Worker)
+	c.pieces, c.pending = nil, 0 // of a run that was given back
 	c.decode = id
 	c.timing.DecodeWorker = id.Worker
 	c.timing.Handover = sub(now, c.handed)
@@ -123,28 +127,43 @@ func (c *call) decoding(id relay.RunID, now time.Time) (bool, func()) {
 	return true, func() { c.r.deps.Receiver.Cancel(old) }
 }
 
+// data keeps a piece until the client takes it. Of an answer that is not streamed the client gets
+// nothing before all of it is there: until then it can still be tried again, and the worker goes
+// on without waiting for the client.
 func (c *call) data(id relay.RunID, f *wire.Frame, now time.Time) (bool, func()) {
 	if id != c.decode {
 		return false, nil
 	}
-	if c.pending+len(f.Payload) > maxPending || len(c.pieces) >= maxPieces {
-		lost := wire.Failure{Reason: wire.EngineError, Message: fmt.Sprintf("worker %s sent more than its window", id.Worker)}
+	most, fault := maxPending, "more than its window"
+	if !c.req.Streaming {
+		most, fault = c.r.cfg.MaxAnswer, "an answer larger than router.max_answer_bytes"
+	}
+	if c.pending+len(f.Payload) > most || len(c.pieces) >= maxPieces {
+		lost := wire.Failure{Reason: wire.EngineError, Message: fmt.Sprintf("worker %s sent %s", id.Worker, fault)}
 		return false, c.finish(Failed, failed(lost, 1), now)
 	}
-	class := c.req.Class.String()
-	if !c.begun {
-		c.begun = true
-		c.timing.FirstToken = now.Sub(c.admitted)
-		c.r.metrics.ttft.WithLabelValues(class).Observe(c.timing.FirstToken.Seconds())
-		c.span.AddEvent("first piece")
-	} else if c.req.Streaming {
-		c.r.metrics.interToken.WithLabelValues(class).Observe(now.Sub(c.last).Seconds())
-	}
-	c.last = now
 	c.pieces = append(c.pieces, piece{run: id, seq: f.Seq, data: bytes.Clone(f.Payload)})
 	c.pending += len(f.Payload)
+	if !c.req.Streaming {
+		seq := f.Seq
+		return true, func() { c.r.deps.Receiver.Consumed(id, seq) }
+	}
+	if !c.begun {
+		c.begin(now)
+	} else {
+		c.r.metrics.interToken.WithLabelValues(c.req.Class.String()).Observe(now.Sub(c.last).Seconds())
+	}
+	c.last = now
 	c.poke()
 	return true, nil
+}
+
+// begin notes that the client can have the first piece, after which there is no other attempt.
+func (c *call) begin(now time.Time) {
+	c.begun = true
+	c.timing.FirstToken = now.Sub(c.admitted)
+	c.r.metrics.ttft.WithLabelValues(c.req.Class.String()).Observe(c.timing.FirstToken.Seconds())
+	c.span.AddEvent("first piece")
 }
 
 // fail takes a Fail frame of an adopted run, or of a run that failed before it could say what it

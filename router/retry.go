@@ -20,6 +20,7 @@ func (c *call) lose(why wire.Failure, now time.Time) func() {
 	c.attempt++ // fences off what still comes of the one before
 	c.lost, c.again, c.job = why, true, receipt{}
 	c.prefill, c.decode, c.handed = relay.RunID{}, relay.RunID{}, time.Time{}
+	c.pieces, c.pending = nil, 0
 	c.timing.Attempts = int(c.attempt)
 	c.to(Queued, now, "")
 	c.poke()

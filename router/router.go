@@ -63,6 +63,7 @@ type Request struct {
 
 	Class        wire.Class
 	Streaming    bool      // the client asked for SSE
+	Usage        bool      // and for the token counts in it
 	Body         []byte    // the client's bytes; nobody changes them until the answer is closed and, if it was given up, Config.Linger is over
 	Deadline     time.Time // zero: none
 	PromptTokens int       // estimate
@@ -154,8 +155,8 @@ func (r *Router) Drain(ctx context.Context) error {
 	}
 }
 
-// Do admits, publishes and waits until the first piece of the answer or its failure exists. The
-// error is an *Error, or ctx's cause. When ctx ends, even after Do has returned, the client has
+// Do admits, publishes and waits until the first piece of a streaming answer, the whole of another
+// one, or its failure exists. The error is an *Error, or ctx's cause. When ctx ends, even after Do has returned, the client has
 // left: the request is cancelled wherever it is. The answer must be closed.
 func (r *Router) Do(ctx context.Context, req *Request) (*Answer, error) {
 	if ctx.Err() != nil {
@@ -181,7 +182,7 @@ func (r *Router) Do(ctx context.Context, req *Request) (*Answer, error) {
 		unhook()
 		free()
 	})
-	if err := c.begin(life); err != nil {
+	if err := c.drive(life); err != nil {
 		c.release()
 		return nil, err
 	}

@@ -34,12 +34,16 @@ func TestAnswerComesPieceByPiece(t *testing.T) {
 				d := h.run("d1", 1, &job.Request).send(wire.Decoding, "")
 				h.waits(out)
 				d.send(wire.Data, "a")
+				synctest.Wait()
+				if begun := len(out) == 1; begun != streaming {
+					t.Errorf("the answer began with its first piece: %v, want it only of a stream", begun)
+				}
+				d.send(wire.Data, "b").send(wire.End, `{"completion_tokens":2}`)
 				res := h.now(out)
 				if res.err != nil {
 					t.Fatal(res.err)
 				}
 				defer res.answer.Close()
-				d.send(wire.Data, "b").send(wire.End, `{"completion_tokens":2}`)
 				got, err := rest(res.answer)
 				if err != nil || !slices.Equal(got, []string{"a", "b"}) {
 					t.Errorf("answer is %q, %v", got, err)
@@ -192,10 +196,10 @@ func TestAttemptsAreBounded(t *testing.T) {
 		for range 3 {
 			time.Sleep(2 * time.Second)
 			synctest.Wait()
-			h.run("p1", 1, h.job()).send(wire.Prefilling, "").fail(wire.Failure{Reason: wire.EngineError, Message: "boom", Status: 500})
+			h.run("p1", 1, h.job()).send(wire.Prefilling, "").fail(wire.Failure{Reason: wire.EngineError, Message: "boom", Status: 500, Body: []byte("{}")})
 		}
-		e := wantError(t, h.now(out).err, 502, "engine_error")
-		if !strings.Contains(e.Message, "3 times") || !strings.Contains(e.Message, "boom") {
+		e := wantError(t, h.now(out).err, 500, "engine_error")
+		if !strings.Contains(e.Message, "3 times") || !strings.Contains(e.Message, "boom") || string(e.Body) != "{}" {
 			t.Errorf("message is %q", e.Message)
 		}
 		if n := len(h.prefill.all()); n != 3 {
@@ -213,6 +217,7 @@ func TestFinalFailures(t *testing.T) {
 	}{
 		{wire.Failure{Reason: wire.EngineRejected, Status: 422, Body: body}, 422},
 		{wire.Failure{Reason: wire.EngineRejected, Message: "no status"}, 400},
+		{wire.Failure{Reason: wire.EngineRejected, Status: 404, Body: body, Told: true}, 404},
 		{wire.Failure{Reason: wire.NoHandle, Message: "params are null"}, 502},
 		{wire.Failure{Reason: wire.HandleMismatch}, 502},
 		{wire.Failure{Reason: wire.BodyGone}, 502},
@@ -223,6 +228,9 @@ func TestFinalFailures(t *testing.T) {
 				out := h.do(t.Context(), request())
 				h.run("p1", 1, h.job()).send(wire.Prefilling, "").fail(tt.failure)
 				e := wantError(t, h.now(out).err, tt.status, string(tt.failure.Reason))
+				if e.Told != tt.failure.Told {
+					t.Errorf("told = %v, want %v", e.Told, tt.failure.Told)
+				}
 				if !bytes.Equal(e.Body, tt.failure.Body) {
 					t.Errorf("body is %q, want the engine's own", e.Body)
 				}

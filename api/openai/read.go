@@ -4,6 +4,7 @@ import (
 	"errors"
 	"math"
 	"strconv"
+	"strings"
 
 	"github.com/baton-llm/baton/internal/rawjson"
 )
@@ -12,6 +13,7 @@ import (
 // is absent, so that a caller checks err once. A member whose value is null counts as absent.
 type members struct {
 	object *rawjson.Object
+	loose  bool // a number is written in a way that only the engine can judge
 	err    error
 }
 
@@ -41,58 +43,92 @@ func (m *members) text(name string) string {
 	return s
 }
 
+// flag takes what pydantic does for a bool: also 1 and 0, and the usual words for them.
 func (m *members) flag(name string) bool {
 	v, ok := m.get(name)
 	if !ok {
 		return false
 	}
-	b, err := v.Bool()
-	if err != nil {
-		m.fail(name, "%s must be true or false", name)
+	word := string(v)
+	if v.Kind() == rawjson.KindString {
+		word, _ = v.String() // parsed already
 	}
-	return b
+	switch strings.ToLower(word) {
+	case "true", "1", "1.0", "t", "y", "yes", "on":
+		return true
+	case "false", "0", "0.0", "f", "n", "no", "off":
+		return false
+	}
+	m.fail(name, "%s must be true or false", name)
+	return false
 }
 
-// integer accepts what pydantic does: an integer, also when it is written as 16.0 or 1e3.
+// integer reads an integer, also one that is written as 16.0 or 1e3. A string or a bool may be one
+// to pydantic: such a member is left for the engine to judge, in one piece with the rest.
 func (m *members) integer(name string) (int64, bool) {
-	v, ok := m.get(name)
+	v, ok := m.scalar(name)
 	if !ok {
 		return 0, false
 	}
-	n, err := v.Int64()
-	if errors.Is(err, rawjson.ErrNotInt) {
-		const exact = 1 << 53 // above it a float64 skips integers
-		f, parseErr := strconv.ParseFloat(string(v), 64)
-		if parseErr == nil && f == math.Trunc(f) && math.Abs(f) < exact {
-			return int64(f), true
-		}
-	}
+	n, err := whole(v)
 	if err != nil {
-		m.fail(name, "%s must be a 64-bit integer", name)
+		m.fail(name, "%s must be an integer", name)
 		return 0, false
 	}
 	return n, true
 }
 
-func (m *members) number(name string) (float64, bool) {
+// peek reads an integer that no engine looks at any more and that therefore cannot be at fault.
+func (m *members) peek(name string) (int64, bool) {
 	v, ok := m.get(name)
 	if !ok {
 		return 0, false
 	}
-	f, err := strconv.ParseFloat(string(v), 64)
-	if v.Kind() != rawjson.KindNumber || err != nil {
-		m.fail(name, "%s must be a number", name)
-		return 0, false
-	}
-	return f, true
+	n, err := whole(v)
+	return n, err == nil
 }
 
-// atLeast reads an integer and refuses a smaller one in vLLM's words.
-func (m *members) atLeast(name string, least int64) (int64, bool) {
-	n, ok := m.integer(name)
-	if ok && n < least {
-		m.fail(name, "%s must be at least %d, got %d.", name, least, n)
+func (m *members) number(name string) (float64, bool) {
+	v, ok := m.scalar(name)
+	if !ok {
 		return 0, false
 	}
-	return n, ok
+	f, err := strconv.ParseFloat(string(v), 64)
+	return f, err == nil || errors.Is(err, strconv.ErrRange)
+}
+
+// scalar returns a member that is a number; ok is false for one that may stand for a number.
+func (m *members) scalar(name string) (v rawjson.Value, ok bool) {
+	v, ok = m.get(name)
+	if !ok {
+		return nil, false
+	}
+	switch v.Kind() {
+	case rawjson.KindNumber:
+		return v, true
+	case rawjson.KindString, rawjson.KindBool:
+		m.loose = true
+		return nil, false
+	case rawjson.KindInvalid, rawjson.KindNull, rawjson.KindArray, rawjson.KindObject:
+	}
+	m.fail(name, "%s must be a number", name)
+	return nil, false
+}
+
+// whole returns a number without a fraction; one beyond 64 bits becomes the nearest that is not.
+func whole(v rawjson.Value) (int64, error) {
+	n, err := v.Int64()
+	if !errors.Is(err, rawjson.ErrNotInt) {
+		return n, err
+	}
+	f, parseErr := strconv.ParseFloat(string(v), 64)
+	switch {
+	case parseErr != nil && !errors.Is(parseErr, strconv.ErrRange) || f != math.Trunc(f):
+		return 0, err
+	case f >= math.MaxInt64:
+		return math.MaxInt64, nil
+	case f <= math.MinInt64:
+		return math.MinInt64, nil
+	}
+	return int64(f), nil
 }

@@ -27,16 +27,24 @@ type commands struct {
 	Prefill  workerCommand   `cmd:"" help:"Run a prefill worker in front of an engine."`
 	Decode   workerCommand   `cmd:"" help:"Run a decode worker in front of an engine."`
 	Engine   engineCommand   `cmd:"" help:"Run a simulated engine that speaks vLLM's HTTP protocol."`
+	Bench    benchCommand    `cmd:"" help:"Measure an OpenAI-compatible endpoint."`
+	Keys     keysCommand     `cmd:"" help:"Make API keys."`
 	Cfg      configCommand   `cmd:"" name:"config" help:"Print or check settings."`
 	Version  struct{}        `cmd:"" help:"Print the version."`
 }
 
 type upCommand struct {
-	Listen string `help:"Address of the OpenAI endpoint." placeholder:"ADDR"`
+	serving
 }
 
 type frontendCommand struct {
-	Listen string `help:"Address of the OpenAI endpoint." placeholder:"ADDR"`
+	serving
+}
+
+// serving is what the commands with an OpenAI endpoint share.
+type serving struct {
+	Listen       string `help:"Address of the OpenAI endpoint." placeholder:"ADDR"`
+	InsecureOpen bool   `help:"Serve everyone who reaches the address, without API keys."`
 }
 
 type workerCommand struct {
@@ -47,6 +55,15 @@ type engineCommand struct {
 	Listen string `help:"Address to serve on." placeholder:"ADDR"`
 	Role   string `help:"prefill, decode or both." placeholder:"ROLE"`
 	Model  string `help:"Name of the served model." placeholder:"NAME"`
+}
+
+type keysCommand struct {
+	New struct {
+		Name   string `required:"" help:"Tenant that the key is for; keys of one name share its limits."`
+		Class  string `help:"Best class that the key may ask for: interactive, standard or batch." placeholder:"CLASS"`
+		Append string `help:"Keys file to add the key's entry to; only the key is printed then." type:"path" placeholder:"FILE"`
+	} `cmd:"" help:"Make a key: print it, this once, and the entry for the keys file (api.keys_file)."`
+	Hash struct{} `cmd:"" help:"Read a key from standard input and print its hash for the keys file."`
 }
 
 type configCommand struct {
@@ -81,7 +98,7 @@ func run(ctx context.Context, args []string) error {
 		return err
 	}
 	var cmd commands
-	parser, err := kong.New(&cmd, kong.Name("baton"), kong.Description(description), kong.UsageOnError(), kong.ConfigureHelp(kong.HelpOptions{Compact: true}))
+	parser, err := kong.New(&cmd, kong.Name("baton"), kong.Description(description), benchVars(), kong.UsageOnError(), kong.ConfigureHelp(kong.HelpOptions{Compact: true}))
 	if err != nil {
 		return err
 	}
@@ -112,6 +129,12 @@ func run(ctx context.Context, args []string) error {
 		return app.RunWorker(ctx, &cfg, wire.RoleDecode, os.Stderr)
 	case "engine":
 		return app.RunEngine(ctx, &cfg, os.Stderr)
+	case "bench", "bench run":
+		return cmd.Bench.Run.run(ctx, os.Stdout)
+	case "keys new":
+		return app.NewKey(os.Stdout, cmd.Keys.New.Name, cmd.Keys.New.Class, cmd.Keys.New.Append)
+	case "keys hash":
+		return app.HashKey(os.Stdin, os.Stdout)
 	case "config print":
 		return config.Print(os.Stdout, &cfg, sources)
 	case "config check":
@@ -136,6 +159,9 @@ func (c *commands) shorthands(flags map[string]string) {
 	}
 	set("nats.url", c.NATS)
 	set("api.listen", c.Up.Listen, c.Frontend.Listen)
+	if c.Up.InsecureOpen || c.Frontend.InsecureOpen {
+		set("api.insecure_open", "true")
+	}
 	set("worker.engine", c.Prefill.Engine, c.Decode.Engine)
 	set("worker.sim_listen", c.Engine.Listen)
 	set("sim.role", c.Engine.Role)

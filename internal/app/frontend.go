@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/baton-llm/baton/api"
+	"github.com/baton-llm/baton/api/auth"
 	"github.com/baton-llm/baton/internal/fleet"
 	"github.com/baton-llm/baton/internal/relay"
 	"github.com/baton-llm/baton/internal/telemetry"
@@ -19,6 +20,9 @@ import (
 
 // RunFrontend serves clients on api.listen until ctx ends, then drains.
 func RunFrontend(ctx context.Context, cfg *Config, logs io.Writer) error {
+	if err := cfg.API.Auth.CheckOpen(cfg.API.Listen); err != nil {
+		return err
+	}
 	p, err := open(ctx, cfg, string(wire.RoleFrontend), nil, logs)
 	if err != nil {
 		return err
@@ -36,6 +40,11 @@ func RunFrontend(ctx context.Context, cfg *Config, logs io.Writer) error {
 func (p *process) frontend(ctx context.Context, ln net.Listener, ready func()) error {
 	id := newID(wire.RoleFrontend)
 	log := p.log.With(slog.String("frontend", id))
+	keys, err := p.keys(log)
+	if err != nil {
+		_ = ln.Close()
+		return err
+	}
 	workers := fleet.New(p.bus, p.cfg.Fleet, p.reg, log)
 	receiver := relay.NewReceiver(id, p.bus.Publish, p.cfg.Relay, p.reg, log)
 	route := router.New(p.cfg.Router, id, router.Deps{
@@ -43,7 +52,7 @@ func (p *process) frontend(ctx context.Context, ln net.Listener, ready func()) e
 		Registerer: p.reg, Tracer: p.tracer, Log: log,
 	})
 	server := api.New(p.cfg.API, api.Deps{
-		Router: api.FromRouter(route), Fleet: workers, Metrics: metricsHandler(p.reg), Registerer: p.reg, Log: log, Version: telemetry.Version(),
+		Router: api.FromRouter(route), Fleet: workers, Metrics: metricsHandler(p.reg), Keys: keys, Registerer: p.reg, Log: log, Version: telemetry.Version(),
 	})
 	announcer := fleet.NewAnnouncer(p.bus, p.cfg.Worker.Announce, func() wire.Announcement {
 		return wire.Announcement{
@@ -69,12 +78,23 @@ func (p *process) frontend(ctx context.Context, ln net.Listener, ready func()) e
 	infra.run(workers.Run)
 	infra.run(announcer.Run)
 	infra.run(route.Run)
+	if keys != nil {
+		infra.run(keys.Run)
+	}
 	bound, release := infra.bind(ctx)
 	defer release()
 	watch := newLayer(bound)
 	watch.run(func(context.Context) error { return whenReady(bound, workers, ready) })
 	err = server.Serve(bound, ln)
 	return errors.Join(err, watch.stop(), infra.stop())
+}
+
+// keys are the API keys that clients need; nil: none.
+func (p *process) keys(log *slog.Logger) (*auth.Keyring, error) {
+	if !p.cfg.API.Auth.Configured() {
+		return nil, nil
+	}
+	return auth.New(p.cfg.API.Auth, log)
 }
 
 // whenReady calls ready once nothing is missing, and returns when ctx ends.

@@ -32,14 +32,18 @@ func printScreen(w io.Writer, cfg *Config, addr net.Addr, d *deployment) {
 			}
 		}
 	}
+	key := ""
+	if cfg.API.Auth.Configured() {
+		key = ` -H "Authorization: Bearer $KEY"`
+	}
 	fmt.Fprintf(w, `
   Try it:
 
-    curl http://localhost:%s/v1/chat/completions -H "Content-Type: application/json" -d '{
+    curl http://localhost:%s/v1/chat/completions -H "Content-Type: application/json"%s -d '{
       "model": "%s", "max_tokens": 200, "stream": true,
       "messages": [{"role": "user", "content": "Write a quick sort in Python."}]}'
 
   Stop with Ctrl-C.
 
-`, port, cfg.Sim.Model)
+`, port, key, cfg.Sim.Model)
 }

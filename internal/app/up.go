@@ -21,6 +21,9 @@ const stopTime = 2 * time.Second
 // simulated engine for each worker, the workers, and a frontend. It tells people on screen what
 // runs where.
 func RunUp(ctx context.Context, cfg *Config, screen, logs io.Writer) error {
+	if err := cfg.API.Auth.CheckOpen(cfg.API.Listen); err != nil {
+		return err
+	}
 	d, err := newDeployment(ctx, cfg, logs)
 	if err != nil {
 		return err

@@ -40,11 +40,16 @@ func quick() Config {
 // startUp runs `baton up` and returns its base URL and the deployment.
 func startUp(t *testing.T, cfg Config) (string, *deployment) {
 	t.Helper()
+	return startUpOn(t, cfg, network{listen: net.Listen})
+}
+
+func startUpOn(t *testing.T, cfg Config, on network) (string, *deployment) {
+	t.Helper()
 	if err := cfg.Validate(); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
-	d, err := newDeployment(ctx, &cfg, t.Output())
+	d, err := newDeploymentOn(ctx, &cfg, t.Output(), on)
 	if err != nil {
 		t.Fatal(err)
 	}

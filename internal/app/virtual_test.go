@@ -15,17 +15,12 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// The whole pipeline, with the real NATS server, in virtual time: a burst of long prompts at a
-// fixed split takes minutes of the engines' time and seconds of ours.
-func TestBurstOfLongPromptsInVirtualTime(t *testing.T) {
-	const requests, tokens = 100, 50
+// inVirtualTime runs f with a deployment whose engines and clients are in one memory, and checks
+// that nothing is held when f is over.
+func inVirtualTime(t *testing.T, cfg Config, f func(t *testing.T, client *http.Client, base string)) {
 	natsd.DropPooledTimers()
 	defer natsd.DropPooledTimers() // this bubble's timers must not reach the next test
 	synctest.Test(t, func(t *testing.T) {
-		cfg := DefaultConfig()
-		cfg.Up.Prefill, cfg.Up.Decode = 1, 1
-		cfg.Sim.Profile = "llama-70b-h100-tp4"
-		cfg.Log.Level = 8
 		mem := pipenet.New()
 		d, err := newDeploymentOn(t.Context(), &cfg, t.Output(), network{
 			listen: func(_, addr string) (net.Listener, error) { return mem.Listen(addr) }, dial: mem.Dial,
@@ -44,14 +39,41 @@ func TestBurstOfLongPromptsInVirtualTime(t *testing.T) {
 		<-ready
 
 		transport := &http.Transport{DialContext: mem.Dial}
-		client := &http.Client{Transport: transport}
+		f(t, &http.Client{Transport: transport}, "http://frontend:8000")
+		nothingHeld(t, d)
+		transport.CloseIdleConnections()
+		cancel()
+		if err := <-ended; err != nil {
+			t.Errorf("run = %v", err)
+		}
+	})
+}
+
+// onePair is one prefill and one decode engine of the profile that results are compared by.
+func onePair() Config {
+	cfg := DefaultConfig()
+	cfg.Up.Prefill, cfg.Up.Decode = 1, 1
+	cfg.Sim.Profile = "llama-70b-h100-tp4"
+	cfg.Log.Level = 8
+	return cfg
+}
+
+// longPrompt is 8192 tokens, by the simulated engine's count.
+func longPrompt(i int) string { return fmt.Sprintf("%d %s", i, strings.Repeat("x", 4*8192)) }
+
+// The whole pipeline, with the real NATS server, in virtual time: a burst of long prompts at a
+// fixed split takes minutes of the engines' time and seconds of ours.
+func TestBurstOfLongPromptsInVirtualTime(t *testing.T) {
+	const requests, tokens = 100, 50
+	cfg := onePair()
+	inVirtualTime(t, cfg, func(t *testing.T, client *http.Client, base string) {
 		begun := time.Now()
 		var g errgroup.Group
 		for i := range requests {
-			body := chatBody(cfg.Sim.Model, fmt.Sprintf("%d %s", i, strings.Repeat("x", 4*8192)), tokens)
+			body := chatBody(cfg.Sim.Model, longPrompt(i), tokens)
 			want := proof(t, body, tokens)
 			g.Go(func() error {
-				got, err := streamChat(t.Context(), client, "http://frontend:8000", body)
+				got, err := streamChat(t.Context(), client, base, body)
 				if err == nil && got != want {
 					err = fmt.Errorf("text %q, want %q", got, want)
 				}
@@ -65,11 +87,37 @@ func TestBurstOfLongPromptsInVirtualTime(t *testing.T) {
 		if took := time.Since(begun); took < 30*time.Second || took > 2*time.Minute {
 			t.Errorf("the burst took %v of virtual time", took)
 		}
-		nothingHeld(t, d)
-		transport.CloseIdleConnections()
-		cancel()
-		if err := <-ended; err != nil {
-			t.Errorf("run = %v", err)
+	})
+}
+
+func TestDeadlineOfAQueuedRequestInVirtualTime(t *testing.T) {
+	const before, tokens = 20, 5 // the queue is 11 s long
+	cfg := onePair()
+	inVirtualTime(t, cfg, func(t *testing.T, client *http.Client, base string) {
+		var g errgroup.Group
+		for i := range before {
+			g.Go(func() error {
+				_, err := streamChat(t.Context(), client, base, chatBody(cfg.Sim.Model, longPrompt(i), tokens))
+				return err
+			})
+		}
+		synctest.Wait()
+		for _, stream := range []bool{true, false} {
+			begun := time.Now()
+			body := chatBody(cfg.Sim.Model, longPrompt(before), tokens)
+			if !stream {
+				body = strings.Replace(body, `"stream":true`, `"stream":false`, 1)
+			}
+			status, text := ask(t, client, base+"/v1/chat/completions", body, "X-Baton-Deadline-Ms", "2500")
+			if status != http.StatusGatewayTimeout || !strings.HasPrefix(text, `{"error":{"message":"`) {
+				t.Errorf("stream %v: answer is %d %s, want 504", stream, status, text)
+			}
+			if took := time.Since(begun); took != 2500*time.Millisecond {
+				t.Errorf("stream %v: the answer took %v, want the deadline's 2.5 s", stream, took)
+			}
+		}
+		if err := g.Wait(); err != nil {
+			t.Error(err)
 		}
 	})
 }

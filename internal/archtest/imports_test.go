@@ -31,8 +31,13 @@ var (
 
 // leaves may import, of baton's packages, only those listed.
 var leaves = map[string][]string{
-	"kvtransfer":    {"internal/rawjson"},
-	"internal/wire": {"kvtransfer"},
+	"kvtransfer":              {"internal/rawjson"},
+	"internal/wire":           {"kvtransfer"},
+	"api/auth":                {"internal/wire"},
+	"internal/bench":          {},
+	"internal/bench/workload": {"internal/bench", "internal/config"},
+	"internal/bench/report":   {"internal/bench"},
+	"internal/sse":            {},
 }
 
 // within reports whether package or module p is root or below it.
@@ -153,6 +158,8 @@ func TestImportRules(t *testing.T) {
 		{"api/openai/chat.go", "github.com/go-json-experiment/json", false},
 		{"api/chat.go", module + "/router", true},
 		{"api/chat.go", module + "/api/openai", true},
+		{"api/auth/auth.go", module + "/internal/wire", true},
+		{"api/auth/auth.go", module + "/router", false},
 		{"router/router.go", module + "/api", false},
 		{"prefill/worker.go", module + "/decode", false},
 		{"decode/worker_test.go", module + "/router", false},
@@ -162,6 +169,10 @@ func TestImportRules(t *testing.T) {
 		{"internal/wire/job.go", module + "/kvtransfer", true},
 		{"internal/wire/job.go", module + "/internal/rawjson", false},
 		{"internal/wire/job.go", "encoding/json", true},
+		{"internal/bench/client.go", module + "/internal/engine", false},
+		{"internal/bench/run_test.go", module + "/internal/pipenet", true},
+		{"internal/bench/workload/spec.go", module + "/internal/config", true},
+		{"internal/bench/report/html.go", module + "/internal/bench", true},
 	} {
 		if fault := importFault(tt.file, tt.target); (fault == "") != tt.allowed {
 			t.Errorf("%s imports %s: fault %q, want allowed = %t", tt.file, tt.target, fault, tt.allowed)

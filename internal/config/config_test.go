@@ -289,6 +289,22 @@ func TestSecretsAreNotPrinted(t *testing.T) {
 	}
 }
 
+func TestFaultsNearASecretDoNotShowIt(t *testing.T) {
+	for name, text := range map[string]string{
+		"of the secret itself": "password: [hunter2]\n",
+		"of a neighbour":       "password: hunter2\nslots: many\n",
+		"of the syntax":        "password: hunter2\nslots: [\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			write(t, text)
+			_, err := Load(defaults(), "baton.yaml", environment(nil), nil)
+			if err == nil || strings.Contains(err.Error(), "hunter2") || !strings.Contains(err.Error(), "baton.yaml: [") {
+				t.Errorf("Load = %v, want a fault with its line and without the secret", err)
+			}
+		})
+	}
+}
+
 func TestLeavesRefusesWhatNoFlagCanSay(t *testing.T) {
 	for name, dst := range map[string]any{
 		"no pointer": settings{},

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -20,15 +21,16 @@ type yamlFile struct {
 	name    string
 	leaves  []Leaf
 	sources Sources
+	excerpt bool // faults show the lines around them
 	faults  []error
 }
 
 func loadYAML(leaves []Leaf, sources Sources, name string, text []byte) error {
+	f := &yamlFile{name: name, leaves: leaves, sources: sources, excerpt: !holdsSecret(leaves, text)}
 	parsed, err := parser.ParseBytes(text, 0)
 	if err != nil {
-		return fmt.Errorf("%s: %s", name, yaml.FormatError(err, false, true))
+		return fmt.Errorf("%s: %s", name, yaml.FormatError(err, false, f.excerpt))
 	}
-	f := &yamlFile{name: name, leaves: leaves, sources: sources}
 	bodies := 0
 	for _, doc := range parsed.Docs {
 		if doc.Body == nil || doc.Body.Type() == ast.CommentType {
@@ -43,8 +45,16 @@ func loadYAML(leaves []Leaf, sources Sources, name string, text []byte) error {
 	return errors.Join(f.faults...)
 }
 
+// holdsSecret tells whether the text names a secret, though it may not be YAML.
+func holdsSecret(leaves []Leaf, text []byte) bool {
+	return slices.ContainsFunc(leaves, func(l Leaf) bool {
+		key := regexp.QuoteMeta(l.Path[strings.LastIndexByte(l.Path, '.')+1:])
+		return l.Secret && regexp.MustCompile(`(?m)(^|[\s{,"'])`+key+`["']?\s*:`).Match(text)
+	})
+}
+
 func (f *yamlFile) fault(at *token.Token, format string, args ...any) {
-	text := yaml.FormatErrorWithToken(fmt.Sprintf(format, args...), at, false, true)
+	text := yaml.FormatErrorWithToken(fmt.Sprintf(format, args...), at, false, f.excerpt)
 	f.faults = append(f.faults, fmt.Errorf("%s: %s", f.name, text))
 }
 

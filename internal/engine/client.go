@@ -15,6 +15,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/baton-llm/baton/internal/sse"
+	"github.com/baton-llm/baton/internal/wire"
 	"github.com/prometheus/client_golang/prometheus"
 )
 
@@ -104,7 +106,7 @@ func (c *Client) Stream(ctx context.Context, call Call) (*Stream, error) {
 		return nil, err
 	}
 	return &Stream{
-		answer: a, events: newEvents(a, c.cfg.MaxEventBytes),
+		answer: a, dialect: wire.DialectOf(call.Path), events: sse.NewReader(a, c.cfg.MaxEventBytes),
 		ended: func(err error) { c.ended(ctx, "stream", call.RequestID, start, err) },
 	}, nil
 }
@@ -130,6 +132,9 @@ func (c *Client) post(ctx context.Context, call Call, accept string) (*answer, e
 
 // do returns the answer of a 200; every other status is a *StatusError.
 func (c *Client) do(ctx context.Context, method, path string, header http.Header, body io.Reader) (*answer, error) {
+	if c.cfg.APIKey != "" {
+		header.Set("Authorization", "Bearer "+c.cfg.APIKey)
+	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	a := &answer{ctx: ctx, cancel: cancel, idle: c.cfg.IdleTimeout}
 	req, err := http.NewRequestWithContext(ctx, method, c.url+path, body)

@@ -41,19 +41,19 @@ func serve(t *testing.T, handler http.HandlerFunc, change func(*engine.Config)) 
 
 var call = engine.Call{Path: "/v1/completions", RequestID: "r-1", Traceparent: "00-ab-cd-01", Body: []byte(`{"a": 1}`)}
 
-func sse(w http.ResponseWriter, text string) {
+func events(w http.ResponseWriter, text string) {
 	w.Header().Set("Content-Type", "text/event-stream; charset=utf-8")
 	_, _ = io.WriteString(w, text)
 	_ = http.NewResponseController(w).Flush()
 }
 
-func read(s *engine.Stream) (events []string, err error) {
+func read(s *engine.Stream) (data []string, err error) {
 	for {
-		data, err := s.Next()
+		event, err := s.Next()
 		if err != nil {
-			return events, err
+			return data, err
 		}
-		events = append(events, string(data))
+		data = append(data, string(event.Data))
 	}
 }
 
@@ -76,7 +76,7 @@ func TestPostSendsTheCallAsItIs(t *testing.T) {
 
 func TestStreamEndsWithDone(t *testing.T) {
 	c := serve(t, func(w http.ResponseWriter, _ *http.Request) {
-		sse(w, "data: {\"a\":1}\n\n: hello\n\ndata: {\"error\":{}}\n\ndata: [DONE]\n\n")
+		events(w, "data: {\"a\":1}\n\n: hello\n\ndata: {\"error\":{}}\n\ndata: [DONE]\n\n")
 	}, nil)
 	s, err := c.Stream(bounded(t), call)
 	if err != nil {
@@ -104,25 +104,25 @@ func TestFaultsOfTheEngine(t *testing.T) {
 		want     error // nil: do not look
 		reason   wire.Reason
 	}{
-		"stream cut at an event": {func(w http.ResponseWriter, _ *http.Request) { sse(w, "data: 1\n\n") }, true, engine.ErrCut, wire.EngineError},
-		"stream cut in an event": {func(w http.ResponseWriter, _ *http.Request) { sse(w, "data: 1\n\ndata: 2") }, true, engine.ErrCut, wire.EngineError},
+		"stream cut at an event": {func(w http.ResponseWriter, _ *http.Request) { events(w, "data: 1\n\n") }, true, engine.ErrCut, wire.EngineError},
+		"stream cut in an event": {func(w http.ResponseWriter, _ *http.Request) { events(w, "data: 1\n\ndata: 2") }, true, engine.ErrCut, wire.EngineError},
 		"connection dies in stream": {func(w http.ResponseWriter, _ *http.Request) {
-			sse(w, "data: 1\n\n")
+			events(w, "data: 1\n\n")
 			panic(http.ErrAbortHandler)
 		}, true, engine.ErrCut, wire.EngineError},
 		"connection dies at once":   {func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, true, nil, wire.EngineDown},
-		"connection dies in answer": {func(w http.ResponseWriter, _ *http.Request) { sse(w, "{"); panic(http.ErrAbortHandler) }, false, nil, wire.EngineDown},
+		"connection dies in answer": {func(w http.ResponseWriter, _ *http.Request) { events(w, "{"); panic(http.ErrAbortHandler) }, false, nil, wire.EngineDown},
 		"stream of another type": {func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Type", "application/json")
 			_, _ = io.WriteString(w, "data: 1\n\n")
 		}, true, nil, wire.EngineError},
 		"stream of garbage type":  {func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Content-Type", ";;") }, true, nil, wire.EngineError},
-		"event too large":         {func(w http.ResponseWriter, _ *http.Request) { sse(w, "data: "+long+"\n\n") }, true, engine.ErrTooLarge, wire.EngineError},
+		"event too large":         {func(w http.ResponseWriter, _ *http.Request) { events(w, "data: "+long+"\n\n") }, true, engine.ErrTooLarge, wire.EngineError},
 		"answer too large":        {func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, long) }, false, engine.ErrTooLarge, wire.EngineError},
 		"hangs before the answer": {hang, false, engine.ErrTimeout, wire.EngineTimeout},
 		"hangs before the stream": {hang, true, engine.ErrTimeout, wire.EngineTimeout},
-		"hangs in the stream":     {func(w http.ResponseWriter, r *http.Request) { sse(w, "data: 1\n\n"); hang(w, r) }, true, engine.ErrTimeout, wire.EngineTimeout},
-		"hangs in the answer":     {func(w http.ResponseWriter, r *http.Request) { sse(w, "{"); hang(w, r) }, false, engine.ErrTimeout, wire.EngineTimeout},
+		"hangs in the stream":     {func(w http.ResponseWriter, r *http.Request) { events(w, "data: 1\n\n"); hang(w, r) }, true, engine.ErrTimeout, wire.EngineTimeout},
+		"hangs in the answer":     {func(w http.ResponseWriter, r *http.Request) { events(w, "{"); hang(w, r) }, false, engine.ErrTimeout, wire.EngineTimeout},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := serve(t, func(w http.ResponseWriter, r *http.Request) {
@@ -145,7 +145,7 @@ func TestFaultsOfTheEngine(t *testing.T) {
 			if err == nil || tc.want != nil && !errors.Is(err, tc.want) {
 				t.Errorf("error = %v, want %v", err, tc.want)
 			}
-			if f := engine.Failure(err); f.Reason != tc.reason || f.Message == "" || strings.Contains(f.Message, "http://") {
+			if f := engine.Failure(err); f.Reason != tc.reason || f.Message == "" || strings.Contains(f.Message, "127.0.0.1") {
 				t.Errorf("Failure(%v) = %+v, want reason %s", err, f, tc.reason)
 			}
 		})
@@ -199,12 +199,15 @@ func TestEngineThatCannotBeReachedIsDown(t *testing.T) {
 	for name, dial := range map[string]func(ctx context.Context, _, _ string) (net.Conn, error){
 		"refused": func(context.Context, string, string) (net.Conn, error) { return nil, errors.New("refused") },
 		"silent":  func(ctx context.Context, _, _ string) (net.Conn, error) { <-ctx.Done(); return nil, ctx.Err() },
+		"network": func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return (&net.Dialer{}).DialContext(ctx, "tcp", "127.0.0.1:1") // nobody listens there
+		},
 	} {
 		cfg := engine.DefaultConfig()
 		cfg.ConnectTimeout = 50 * time.Millisecond
 		_, err := engine.New("http://engine", cfg, dial, nil, quiet).Post(bounded(t), call)
-		if f := engine.Failure(err); f.Reason != wire.EngineDown {
-			t.Errorf("%s: Failure(%v) = %s, want engine_down", name, err, f.Reason)
+		if f := engine.Failure(err); f.Reason != wire.EngineDown || f.Message != "the engine cannot be reached" {
+			t.Errorf("%s: Failure(%v) = %+v, want engine_down and no address", name, err, f)
 		}
 	}
 }
@@ -244,7 +247,7 @@ func TestGivingUpClosesTheConnection(t *testing.T) {
 			c := serve(t, func(w http.ResponseWriter, r *http.Request) {
 				_, _ = io.Copy(io.Discard, r.Body)
 				if r.URL.Path == "/stream" {
-					sse(w, "data: 1\n\n")
+					events(w, "data: 1\n\n")
 				}
 				close(started)
 				<-r.Context().Done()
@@ -267,7 +270,7 @@ func TestConnectionsAreUsedAgainButNotWhenOld(t *testing.T) {
 	var opened int
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
-		sse(w, "data: [DONE]\n\n")
+		events(w, "data: [DONE]\n\n")
 	}))
 	server.Config.ConnState = func(_ net.Conn, state http.ConnState) {
 		if state == http.StateClosed {
@@ -359,7 +362,7 @@ func TestCallsAreCounted(t *testing.T) {
 			w.WriteHeader(400)
 			return
 		}
-		sse(w, "data: 1\n\ndata: [DONE]\n\n")
+		events(w, "data: 1\n\ndata: [DONE]\n\n")
 	}))
 	defer server.Close()
 	reg := prometheus.NewPedanticRegistry()
@@ -390,23 +393,12 @@ baton_engine_requests_total{kind="stream",outcome="ok"} 1
 	}
 }
 
-func TestIsErrorEvent(t *testing.T) {
-	for data, want := range map[string]bool{
-		`{"error":{"message":"x"}}`: true, `  {"error": 1}`: true,
-		`{"id":"x","error":null}`: false, `{"errors":1}`: false, ``: false, `[DONE]`: false,
-	} {
-		if got := engine.IsErrorEvent([]byte(data)); got != want {
-			t.Errorf("IsErrorEvent(%q) = %v, want %v", data, got, want)
-		}
-	}
-}
-
 func TestConfig(t *testing.T) {
 	if err := engine.DefaultConfig().Validate(); err != nil {
 		t.Error(err)
 	}
-	err := engine.Config{}.Validate()
-	for _, name := range []string{"connect_timeout", "first_byte_timeout", "idle_timeout", "max_answer_bytes", "max_event_bytes"} {
+	err := engine.Config{APIKey: "two words"}.Validate()
+	for _, name := range []string{"connect_timeout", "first_byte_timeout", "idle_timeout", "max_answer_bytes", "max_event_bytes", "api_key"} {
 		if err == nil || !bytes.Contains([]byte(err.Error()), []byte("engine."+name)) {
 			t.Errorf("Validate = %v, does not name engine.%s", err, name)
 		}

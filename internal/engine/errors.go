@@ -1,25 +1,23 @@
 package engine
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"net"
-	"net/http"
-	"net/url"
 
 	"github.com/baton-llm/baton/internal/wire"
 )
 
 // Sentinels of what can go wrong with an answer.
 var (
-	ErrCut      = errors.New("the engine's stream ended before [DONE]")
+	ErrCut      = errors.New("the engine's stream ended before its last event")
 	ErrTooLarge = errors.New("the engine's answer is larger than allowed")
 	ErrTimeout  = errors.New("the engine sent no byte in time")
 )
 
 var (
 	errConnect  = errors.New("the engine cannot be reached")
+	errBroken   = errors.New("the connection to the engine broke")
 	errProtocol = errors.New("the engine's answer is not what was asked for")
 )
 
@@ -33,39 +31,24 @@ type StatusError struct {
 // Error names the status only: an engine's error text may quote a prompt.
 func (e *StatusError) Error() string { return fmt.Sprintf("the engine answered %d", e.Status) }
 
-// Failure puts an error of this package into the form that goes over the wire. The end of the
-// caller's own context is no failure of the engine: callers look at their context first.
+// Failure puts an error of this package into the form that goes over the wire. Its message is for
+// clients and names no host; the error itself is for the log. The end of the caller's own context
+// is no failure of the engine: callers look at their context first.
 func Failure(err error) wire.Failure {
-	f := wire.Failure{Reason: wire.EngineDown, Message: message(err)}
 	var status *StatusError
 	var network net.Error
 	switch {
 	case errors.As(err, &status):
-		f.Reason, f.Status, f.Body = wire.EngineError, status.Status, status.Body
-		if 400 <= f.Status && f.Status < 500 && f.Status != http.StatusRequestTimeout && f.Status != http.StatusTooManyRequests {
-			f.Reason = wire.EngineRejected
-		}
+		return wire.Failure{Reason: reasonOf(status.Status), Message: status.Error(), Status: status.Status, Body: status.Body}
 	case errors.Is(err, errConnect):
-	case errors.Is(err, ErrTimeout):
-		f.Reason = wire.EngineTimeout
-	case errors.Is(err, ErrCut), errors.Is(err, ErrTooLarge), errors.Is(err, errProtocol):
-		f.Reason = wire.EngineError
-	case errors.As(err, &network) && network.Timeout():
-		f.Reason = wire.EngineTimeout
+		return wire.Failure{Reason: wire.EngineDown, Message: errConnect.Error()}
+	case errors.Is(err, ErrTimeout), errors.As(err, &network) && network.Timeout():
+		return wire.Failure{Reason: wire.EngineTimeout, Message: ErrTimeout.Error()}
 	}
-	return f
-}
-
-// message leaves out the URL, which net/http puts in front.
-func message(err error) string {
-	var u *url.Error
-	if errors.As(err, &u) {
-		return u.Err.Error()
+	for _, fault := range []error{ErrCut, ErrTooLarge, errProtocol} {
+		if errors.Is(err, fault) {
+			return wire.Failure{Reason: wire.EngineError, Message: fault.Error()}
+		}
 	}
-	return err.Error()
-}
-
-// IsErrorEvent tells whether an event of a stream is an error that the engine reports after its 200.
-func IsErrorEvent(data []byte) bool {
-	return bytes.HasPrefix(bytes.TrimLeft(data, " "), []byte(`{"error"`))
+	return wire.Failure{Reason: wire.EngineDown, Message: errBroken.Error()}
 }

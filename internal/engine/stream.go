@@ -6,37 +6,52 @@ import (
 	"fmt"
 	"io"
 	"time"
+
+	"github.com/baton-llm/baton/internal/sse"
+	"github.com/baton-llm/baton/internal/wire"
 )
 
 // Stream is a streamed answer. One goroutine uses it at a time; to stop a Next from elsewhere, end
 // the context that Client.Stream was given.
 type Stream struct {
-	answer *answer
-	events *events
-	ended  func(error)
-	err    error // what Next returns from now on
-	closed bool
+	answer  *answer
+	dialect wire.Dialect
+	events  *sse.Reader
+	ended   func(error)
+	last    bool  // the event that ends the answer has come; only a plain [DONE] may follow
+	err     error // what Next returns from now on
+	closed  bool
 }
 
-// Next returns the data of the next event, valid until the next call. io.EOF: the stream ended
-// with [DONE]. ErrCut: it ended without. Further errors are those of Client.Post. After an error
-// every call returns that error.
-func (s *Stream) Next() ([]byte, error) {
+// tailTime bounds the wait for what follows the last event of a named stream.
+const tailTime = time.Second
+
+// Next returns the next event, valid until the next call. io.EOF: the stream ended as its dialect
+// says. ErrCut: it ended before. Further errors are those of Client.Post. After an error every
+// call returns that error.
+func (s *Stream) Next() (sse.Event, error) {
 	if s.err != nil {
-		return nil, s.err
+		return sse.Event{}, s.err
 	}
-	data, err := s.events.next()
+	event, err := s.events.Next()
 	switch {
-	case err == nil && !bytes.Equal(data, done):
-		return data, nil
+	case err == nil && s.dialect == wire.Plain && bytes.Equal(event.Data, sse.Done):
+		s.err = io.EOF
 	case err == nil:
+		if s.dialect.Last(typeOf(s.dialect, event)) {
+			s.last, s.answer.idle = true, tailTime
+		}
+		return event, nil
+	case s.last: // however it ended, nothing of the answer is missing
 		s.err = io.EOF
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		s.err = ErrCut
+	case errors.Is(err, sse.ErrTooLarge):
+		s.err = fmt.Errorf("read stream: %w: %w", ErrTooLarge, err)
 	default:
 		s.err = fmt.Errorf("read stream: %w", err)
 	}
-	return nil, s.err
+	return sse.Event{}, s.err
 }
 
 const (

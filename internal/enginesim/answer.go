@@ -2,13 +2,12 @@ package enginesim
 
 import (
 	"context"
-	"errors"
-	"net/http"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
-// answer writes what the sequences of one request produce.
+// answer is what the sequences of one request produce, on its way to the client.
 type answer struct {
 	engine  *Engine
 	req     *request
@@ -17,51 +16,54 @@ type answer struct {
 	job     *job
 	texts   []text // by choice
 	states  []progress
-	tokens  int // of the answer, written so far
+	tokens  int // of the answer so far
 }
 
 // text is the answer of one choice so far.
 type text struct {
-	all      strings.Builder
-	tokens   []string // not written yet
-	offset   int      // of the first of tokens in all
-	taken    int      // tokens in all
-	sent     int      // bytes of all that were written
-	begun    bool     // its first event is written
-	cut      int      // bytes of all before the stop string
+	script   *script
+	all      strings.Builder // an echoed prompt, then the tokens
+	starts   []int           // in all, of the parts that have begun
+	pending  []pendingToken  // not written yet
+	offset   int             // characters of the tokens that were written
+	taken    int             // tokens in all
+	part     int             // that is being written
+	opened   int             // calls whose beginning was written
+	sent     int             // bytes of all that were written
+	begun    bool            // its first piece is written
+	cut      int             // bytes of all before the stop string
 	stopped  bool
 	finish   string // "": goes on
 	matched  string // the stop string
-	finished bool   // its last event is written
+	finished bool   // its last piece is written
 }
 
-// piece is what one event says of one choice.
+type pendingToken struct {
+	word string
+	part int
+}
+
+// piece is what is new of one choice: of one part of it, or its end.
 type piece struct {
-	index   int
-	text    string
-	tokens  []string
-	offset  int    // of the first token in the choice's text
-	finish  string // "": goes on
-	matched string
-}
-
-type usage struct {
-	PromptTokens     int            `json:"prompt_tokens"`
-	TotalTokens      int            `json:"total_tokens"`
-	CompletionTokens int            `json:"completion_tokens"`
-	Details          *promptDetails `json:"prompt_tokens_details,omitempty"`
-}
-
-type promptDetails struct {
-	CachedTokens int `json:"cached_tokens"`
+	index     int
+	first     bool // of the choice
+	kind      partKind
+	call      *toolCall // of opening and arguments
+	callIndex int
+	whole     bool // the part ends with it
+	text      string
+	tokens    []string
+	offset    int    // characters of the choice's tokens before
+	finish    string // "": goes on
+	matched   string
 }
 
 func newAnswer(e *Engine, req *request, requestID string) *answer {
-	if requestID == "" {
+	if requestID == "" || req.path == pathResponses {
 		requestID = strings.ReplaceAll(newUUID(), "-", "")
 	}
-	prefix := "cmpl-"
-	if req.chat {
+	prefix := map[string]string{pathCompletions: "cmpl-", pathResponses: "resp_"}[req.path]
+	if prefix == "" {
 		prefix = "chatcmpl-"
 	}
 	return &answer{
@@ -97,16 +99,19 @@ func (a *answer) advance(i int) error {
 	if s.ended && s.ending.err != nil {
 		return s.ending.err
 	}
-	if t.taken == 0 && a.req.Echo && !a.req.chat && t.all.Len() == 0 {
-		t.all.WriteString(a.job.seqs[i].prompt.text)
+	if t.script == nil && s.script != nil {
+		t.script, t.starts = s.script, []int{0}
+		if a.req.Echo && !a.req.chat {
+			a.echo(t, a.job.seqs[i].prompt)
+		}
 	}
 	for t.taken < s.produced && !t.stopped {
-		word := Token(s.digest, t.taken)
-		if len(t.tokens) == 0 {
-			t.offset = t.all.Len()
+		word, index := t.script.at(t.taken)
+		if index == len(t.starts) {
+			t.starts = append(t.starts, t.all.Len())
 		}
 		t.all.WriteString(word)
-		t.tokens = append(t.tokens, word)
+		t.pending = append(t.pending, pendingToken{word, index})
 		t.taken++
 		a.tokens++
 		a.findStop(t, len(word))
@@ -119,6 +124,20 @@ func (a *answer) advance(i int) error {
 		t.finish = s.ending.reason
 	}
 	return nil
+}
+
+// echo puts the prompt before the answer; with token ids it is only in these.
+func (a *answer) echo(t *text, p prompt) {
+	if a.req.ReturnTokenIDs {
+		return
+	}
+	t.all.WriteString(p.text)
+	if a.req.logprobs == none {
+		return
+	}
+	for _, word := range p.words() {
+		t.pending = append(t.pending, pendingToken{word: word})
+	}
 }
 
 // findStop looks for a stop string that ends within the last word of the text.
@@ -143,9 +162,8 @@ func (a *answer) findStop(t *text, word int) {
 	}
 }
 
-// next is the part of choice i that can be written now.
-func (a *answer) next(i int) (piece, bool) {
-	t := &a.texts[i]
+// ready is the number of bytes of the text that may be written.
+func (a *answer) ready(t *text) int {
 	end := t.all.Len()
 	if t.stopped {
 		end = t.cut
@@ -156,13 +174,86 @@ func (a *answer) next(i int) (piece, bool) {
 		}
 		end -= hold // may be the beginning of a stop string
 	}
-	end = max(end, t.sent)
-	if t.finished || t.finish == "" && end == t.sent {
-		return piece{}, false
+	return max(end, t.sent)
+}
+
+// next is what can be written now of choice i.
+func (a *answer) next(i int) []piece {
+	t := &a.texts[i]
+	if t.finished || t.script == nil {
+		return nil
 	}
-	p := piece{index: i, text: t.all.String()[t.sent:end], tokens: t.tokens, offset: t.offset, finish: t.finish, matched: t.matched}
-	t.sent, t.tokens, t.finished = end, nil, t.finish != ""
-	return p, true
+	var out []piece
+	end := a.ready(t)
+	for more := true; more; {
+		p := t.read(end)
+		more = p.whole && t.part+1 < len(t.starts)
+		if !more && t.finish != "" {
+			p.finish, p.matched, t.finished = t.finish, t.matched, true
+		}
+		if p.kind == partReasoning && a.req.hidesReasoning() {
+			p.text = ""
+			t.take()
+		}
+		if shown := t.shows(&p); shown || p.finish != "" {
+			if !shown && p.kind != partText {
+				p.kind = partClosing
+			}
+			p.index, p.first, t.begun = i, !t.begun, true
+			p.offset, p.tokens = t.offset, t.take()
+			for _, word := range p.tokens {
+				t.offset += utf8.RuneCountInString(word)
+			}
+			out = append(out, p)
+		}
+		if more {
+			t.part++
+		}
+	}
+	return out
+}
+
+// read takes what may be written of the part that is being written.
+func (t *text) read(end int) piece {
+	p := &t.script.parts[t.part]
+	stop, followed := t.all.Len(), t.part+1 < len(t.starts)
+	if followed {
+		stop = t.starts[t.part+1]
+	}
+	to := min(end, stop)
+	last, ends := p.end()
+	out := piece{kind: p.kind, text: t.all.String()[t.sent:to], whole: to == stop && (followed || ends && t.taken >= last)}
+	if p.kind == partOpening || p.kind == partArguments {
+		out.callIndex, out.call = p.call, &t.script.calls[p.call]
+	}
+	t.sent = to
+	return out
+}
+
+// shows reports whether the client sees anything of p.
+func (t *text) shows(p *piece) bool {
+	switch p.kind {
+	case partOpening:
+		if p.whole && p.callIndex == t.opened {
+			t.opened++
+			return true
+		}
+		return false
+	case partClosing:
+		return false
+	default:
+		return p.text != ""
+	}
+}
+
+// take takes the tokens up to the end of the part that is being written.
+func (t *text) take() []string {
+	var words []string
+	for len(t.pending) > 0 && t.pending[0].part <= t.part {
+		words = append(words, t.pending[0].word)
+		t.pending = t.pending[1:]
+	}
+	return words
 }
 
 func (a *answer) done() bool {
@@ -174,131 +265,5 @@ func (a *answer) done() bool {
 	return true
 }
 
-// usage is what was used so far, details too at the end.
-func (a *answer) usage(details bool) *usage {
-	u := &usage{CompletionTokens: a.tokens}
-	cached := 0
-	for i, s := range a.job.seqs {
-		if s.choice == 0 {
-			u.PromptTokens += s.prompt.tokens
-			cached += a.states[i].cached
-		}
-	}
-	u.TotalTokens = u.PromptTokens + u.CompletionTokens
-	if details {
-		u.Details = &promptDetails{CachedTokens: cached}
-	}
-	return u
-}
-
-// collect waits for the whole answer.
-func (a *answer) collect(ctx context.Context) (any, error) {
-	for !a.done() {
-		if err := a.await(ctx); err != nil {
-			return nil, err
-		}
-	}
-	pieces := make([]piece, len(a.texts))
-	for i := range pieces {
-		pieces[i], _ = a.next(i)
-	}
-	h := a.states[0].handle
-	if a.engine.currentFaults().NoHandle {
-		h = nil
-	}
-	if a.req.chat {
-		return a.chatWhole(pieces, h), nil
-	}
-	return a.completionWhole(pieces, h), nil
-}
-
-// stream writes the answer as server-sent events. A slow reader gets several tokens in one event.
-func (a *answer) stream(ctx context.Context, w http.ResponseWriter) {
-	out := &events{w: w, flusher: http.NewResponseController(w)}
-	out.begin()
-	for !a.done() {
-		err := a.await(ctx)
-		switch {
-		case ctx.Err() != nil || errors.Is(err, errEngineDead):
-			panic(http.ErrAbortHandler)
-		case err != nil:
-			out.data(internalError(err).body())
-			out.end()
-			return
-		}
-		if err := a.writePieces(out); err != nil {
-			return // the client left
-		}
-		if cut := a.engine.currentFaults().CutAfter; cut > 0 && a.tokens >= cut {
-			panic(http.ErrAbortHandler)
-		}
-	}
-	if o := a.req.StreamOptions; o != nil && o.IncludeUsage {
-		out.data(mustJSON(a.usageChunk()))
-	}
-	out.end()
-}
-
-// writePieces writes and flushes what is new.
-func (a *answer) writePieces(out *events) error {
-	for i := range a.texts {
-		p, ok := a.next(i)
-		if !ok {
-			continue
-		}
-		if a.req.chat && !a.texts[i].begun {
-			out.data(mustJSON(a.roleChunk(i)))
-		}
-		a.texts[i].begun = true
-		if a.req.chat {
-			out.data(mustJSON(a.chatChunk(p)))
-		} else {
-			out.data(mustJSON(a.completionChunk(p)))
-		}
-	}
-	return out.flush()
-}
-
-// running is the usage in each chunk, where the request asks for it.
-func (a *answer) runningUsage() *usage {
-	if o := a.req.StreamOptions; o != nil && o.ContinuousUsage {
-		return a.usage(false)
-	}
-	return nil
-}
-
-// events writes server-sent events.
-type events struct {
-	w       http.ResponseWriter
-	flusher *http.ResponseController
-	buf     []byte
-}
-
-func (o *events) begin() {
-	h := o.w.Header()
-	h.Set("Content-Type", "text/event-stream; charset=utf-8")
-	h.Set("Cache-Control", "no-cache")
-	o.w.WriteHeader(http.StatusOK)
-	_ = o.flusher.Flush()
-}
-
-func (o *events) data(b []byte) {
-	o.buf = append(append(append(o.buf, "data: "...), b...), "\n\n"...)
-}
-
-func (o *events) flush() error {
-	if len(o.buf) == 0 {
-		return nil
-	}
-	_, err := o.w.Write(o.buf)
-	o.buf = o.buf[:0]
-	if err != nil {
-		return err
-	}
-	return o.flusher.Flush()
-}
-
-func (o *events) end() {
-	o.data([]byte("[DONE]"))
-	_ = o.flush()
-}
+// hidesReasoning reports whether the client wants none.
+func (r *request) hidesReasoning() bool { return r.IncludeReasoning != nil && !*r.IncludeReasoning }

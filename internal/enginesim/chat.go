@@ -1,15 +1,31 @@
 package enginesim
 
-import "math"
-
 const (
 	objectChat  = "chat.completion"
 	objectChunk = "chat.completion.chunk"
 )
 
+// chatDialect is /v1/chat/completions.
+type chatDialect struct{ *answer }
+
 type chatDelta struct {
-	Role    string  `json:"role,omitempty"`
-	Content *string `json:"content,omitempty"`
+	Role      string         `json:"role,omitempty"`
+	Content   *string        `json:"content,omitempty"`
+	Reasoning string         `json:"reasoning,omitempty"`
+	ToolCalls []chatToolCall `json:"tool_calls,omitempty"`
+}
+
+// chatToolCall is a call or, in a stream, a part of one.
+type chatToolCall struct {
+	Index    *int         `json:"index,omitempty"` // in a stream
+	ID       string       `json:"id,omitempty"`
+	Type     string       `json:"type,omitempty"`
+	Function chatFunction `json:"function"`
+}
+
+type chatFunction struct {
+	Name      string `json:"name,omitempty"`
+	Arguments string `json:"arguments,omitempty"`
 }
 
 type chatChunkChoice struct {
@@ -18,23 +34,25 @@ type chatChunkChoice struct {
 	Logprobs     *chatLogprobs `json:"logprobs"`
 	FinishReason *string       `json:"finish_reason"`
 	StopReason   *string       `json:"stop_reason,omitempty"`
+	TokenIDs     []int64       `json:"token_ids,omitempty"`
 }
 
 type chatChunk struct {
-	ID      string            `json:"id"`
-	Object  string            `json:"object"`
-	Created int64             `json:"created"`
-	Model   string            `json:"model"`
-	Choices []chatChunkChoice `json:"choices"`
-	Usage   *usage            `json:"usage,omitempty"`
+	ID             string            `json:"id"`
+	Object         string            `json:"object"`
+	Created        int64             `json:"created"`
+	Model          string            `json:"model"`
+	Choices        []chatChunkChoice `json:"choices"`
+	Usage          *usage            `json:"usage,omitempty"`
+	PromptTokenIDs []int64           `json:"prompt_token_ids,omitempty"`
 }
 
 type chatMessageOut struct {
-	Role      string  `json:"role"`
-	Content   string  `json:"content"`
-	Refusal   *string `json:"refusal"`
-	ToolCalls []any   `json:"tool_calls"`
-	Reasoning *string `json:"reasoning"`
+	Role      string         `json:"role"`
+	Content   *string        `json:"content"`
+	Refusal   *string        `json:"refusal"`
+	ToolCalls []chatToolCall `json:"tool_calls"`
+	Reasoning *string        `json:"reasoning"`
 }
 
 type chatChoice struct {
@@ -43,34 +61,21 @@ type chatChoice struct {
 	Logprobs     *chatLogprobs  `json:"logprobs"`
 	FinishReason *string        `json:"finish_reason"`
 	StopReason   *string        `json:"stop_reason"`
+	TokenIDs     []int64        `json:"token_ids,omitempty"`
 }
 
 type chatWhole struct {
-	ID                string       `json:"id"`
-	Object            string       `json:"object"`
-	Created           int64        `json:"created"`
-	Model             string       `json:"model"`
-	Choices           []chatChoice `json:"choices"`
-	ServiceTier       *string      `json:"service_tier"`
-	SystemFingerprint *string      `json:"system_fingerprint"`
-	Usage             *usage       `json:"usage"`
-	PromptLogprobs    *string      `json:"prompt_logprobs"`
-	KVTransferParams  *handle      `json:"kv_transfer_params"`
-}
-
-type chatLogprobs struct {
-	Content []chatTokenLogprob `json:"content"`
-}
-
-type tokenLogprob struct {
-	Token   string  `json:"token"`
-	Logprob float64 `json:"logprob"`
-	Bytes   []int   `json:"bytes"`
-}
-
-type chatTokenLogprob struct {
-	tokenLogprob
-	Top []tokenLogprob `json:"top_logprobs"`
+	ID                string                     `json:"id"`
+	Object            string                     `json:"object"`
+	Created           int64                      `json:"created"`
+	Model             string                     `json:"model"`
+	Choices           []chatChoice               `json:"choices"`
+	ServiceTier       *string                    `json:"service_tier"`
+	SystemFingerprint *string                    `json:"system_fingerprint"`
+	Usage             *usage                     `json:"usage"`
+	PromptLogprobs    []map[string]promptLogprob `json:"prompt_logprobs"`
+	PromptTokenIDs    []int64                    `json:"prompt_token_ids,omitempty"`
+	KVTransferParams  *handle                    `json:"kv_transfer_params"`
 }
 
 func orNil(s string) *string {
@@ -80,86 +85,112 @@ func orNil(s string) *string {
 	return &s
 }
 
-func (a *answer) chunk(choices ...chatChunkChoice) chatChunk {
+func (a chatDialect) whole(choices []choice, h *handle) any {
+	prompt := a.req.prompts[0]
+	out := chatWhole{
+		ID: a.id, Object: objectChat, Created: a.created, Model: a.engine.cfg.Model, Usage: a.usage(true),
+		PromptLogprobs: a.promptLogprobs(prompt), KVTransferParams: h,
+	}
+	if a.req.ReturnTokenIDs {
+		out.PromptTokenIDs = prompt.tokenIDs()
+	}
+	for _, c := range choices {
+		o := chatChoice{
+			Index: c.index, Message: a.message(c), Logprobs: a.chatLogprobs(c.tokens),
+			FinishReason: orNil(a.finish(c.finish, len(c.calls) > 0)), StopReason: orNil(c.matched),
+		}
+		if a.req.ReturnTokenIDs {
+			o.TokenIDs = tokenIDs(c.tokens)
+		}
+		out.Choices = append(out.Choices, o)
+	}
+	return out
+}
+
+// message is an answer that is not streamed. One that calls has no content or, where a call was
+// asked for, an empty one.
+func (a chatDialect) message(c choice) chatMessageOut {
+	m := chatMessageOut{Role: roleAssistant, Content: &c.text, ToolCalls: []chatToolCall{}, Reasoning: orNil(c.reasoning)}
+	if len(a.req.form.calls) > 0 && !a.req.form.required {
+		m.Content = nil
+	}
+	for _, call := range c.calls {
+		m.ToolCalls = append(m.ToolCalls, chatToolCall{
+			ID: call.ID, Type: "function", Function: chatFunction{Name: call.Name, Arguments: call.Arguments},
+		})
+	}
+	return m
+}
+
+// finish is the reason as the API has it: of a named call it is "stop", as vLLM's is.
+func (a *answer) finish(reason string, called bool) string {
+	if reason == "stop" && called && !a.req.form.named {
+		return "tool_calls"
+	}
+	return reason
+}
+
+func (a chatDialect) chunk(choices ...chatChunkChoice) chatChunk {
 	return chatChunk{
 		ID: a.id, Object: objectChunk, Created: a.created, Model: a.engine.cfg.Model, Choices: append([]chatChunkChoice{}, choices...),
 	}
 }
 
+func (chatDialect) open(*events) {}
+
+func (a chatDialect) write(out *events, p piece) {
+	if p.first {
+		out.data(mustJSON(a.roleChunk(p.index)))
+	}
+	c := chatChunkChoice{
+		Index: p.index, Delta: delta(p), Logprobs: a.chatLogprobs(p.tokens),
+		FinishReason: orNil(a.finish(p.finish, a.texts[p.index].opened > 0)), StopReason: orNil(p.matched),
+	}
+	if a.req.ReturnTokenIDs {
+		c.TokenIDs = tokenIDs(p.tokens)
+	}
+	chunk := a.chunk(c)
+	chunk.Usage = a.runningUsage()
+	out.data(mustJSON(chunk))
+}
+
+func delta(p piece) chatDelta {
+	switch p.kind {
+	case partReasoning:
+		return chatDelta{Reasoning: p.text}
+	case partOpening:
+		return chatDelta{ToolCalls: []chatToolCall{{Index: &p.callIndex, ID: p.call.ID, Type: "function", Function: chatFunction{Name: p.call.Name}}}}
+	case partArguments:
+		return chatDelta{ToolCalls: []chatToolCall{{Index: &p.callIndex, Function: chatFunction{Arguments: p.text}}}}
+	case partClosing:
+		return chatDelta{}
+	default:
+		return chatDelta{Content: &p.text}
+	}
+}
+
 // roleChunk is the first one of a choice; it goes out with the first token.
-func (a *answer) roleChunk(index int) chatChunk {
-	c := a.chunk(chatChunkChoice{Index: index, Delta: chatDelta{Role: "assistant", Content: new(string)}})
+func (a chatDialect) roleChunk(index int) chatChunk {
+	c := a.chunk(chatChunkChoice{Index: index, Delta: chatDelta{Role: roleAssistant, Content: new(string)}})
+	if a.req.ReturnTokenIDs {
+		c.PromptTokenIDs = a.req.prompts[0].tokenIDs()
+	}
 	if a.runningUsage() != nil {
-		c.Usage = a.usage(false)
-		c.Usage.TotalTokens -= c.Usage.CompletionTokens
-		c.Usage.CompletionTokens = 0
+		c.Usage = a.usageBefore()
 	}
 	return c
 }
 
-func (a *answer) chatChunk(p piece) chatChunk {
-	c := a.chunk(chatChunkChoice{
-		Index: p.index, Delta: chatDelta{Content: &p.text}, Logprobs: a.chatLogprobs(p.tokens),
-		FinishReason: orNil(p.finish), StopReason: orNil(p.matched),
-	})
-	c.Usage = a.runningUsage()
-	return c
-}
-
-// usageChunk is the last one, without choices.
-func (a *answer) usageChunk() any {
-	if a.req.chat {
+func (a chatDialect) close(out *events) {
+	if o := a.req.StreamOptions; o != nil && o.IncludeUsage {
 		c := a.chunk()
 		c.Usage = a.usage(true)
-		return c
+		out.data(mustJSON(c))
 	}
-	c := a.completion()
-	return completionChunk{completionHead: c, Choices: []completionChunkChoice{}, Usage: a.usage(true)}
+	out.done()
 }
 
-func (a *answer) chatWhole(pieces []piece, h *handle) chatWhole {
-	out := chatWhole{
-		ID: a.id, Object: objectChat, Created: a.created, Model: a.engine.cfg.Model, Usage: a.usage(true), KVTransferParams: h,
-	}
-	for _, p := range pieces {
-		out.Choices = append(out.Choices, chatChoice{
-			Index: p.index, Message: chatMessageOut{Role: "assistant", Content: p.text, ToolCalls: []any{}},
-			Logprobs: a.chatLogprobs(p.tokens), FinishReason: orNil(p.finish), StopReason: orNil(p.matched),
-		})
-	}
-	return out
-}
-
-func (a *answer) chatLogprobs(tokens []string) *chatLogprobs {
-	if a.req.logprobs < 0 {
-		return nil
-	}
-	out := &chatLogprobs{Content: []chatTokenLogprob{}}
-	for _, word := range tokens {
-		c := chatTokenLogprob{tokenLogprob: logprobOf(word, 0), Top: []tokenLogprob{}}
-		for rank := range a.req.logprobs {
-			c.Top = append(c.Top, logprobOf(alternative(word, rank), rank))
-		}
-		out.Content = append(out.Content, c)
-	}
-	return out
-}
-
-// logprobOf is not computed: it only falls with the rank.
-func logprobOf(word string, rank int) tokenLogprob {
-	t := tokenLogprob{Token: word, Logprob: fakeLogprob(rank)}
-	for _, b := range []byte(word) {
-		t.Bytes = append(t.Bytes, int(b))
-	}
-	return t
-}
-
-func fakeLogprob(rank int) float64 { return -0.125 * math.Pow(2, float64(rank)) }
-
-// alternative is another word that might have come in place of this one.
-func alternative(word string, rank int) string {
-	if rank == 0 {
-		return word
-	}
-	return Token(word, rank)
+func (chatDialect) fail(out *events, err *apiError) {
+	out.data(err.body())
+	out.done()
 }

@@ -2,6 +2,9 @@ package enginesim
 
 const objectCompletion = "text_completion"
 
+// completionDialect is /v1/completions.
+type completionDialect struct{ *answer }
+
 type completionHead struct {
 	ID      string `json:"id"`
 	Object  string `json:"object"`
@@ -10,11 +13,13 @@ type completionHead struct {
 }
 
 type completionChunkChoice struct {
-	Index        int                 `json:"index"`
-	Text         string              `json:"text"`
-	Logprobs     *completionLogprobs `json:"logprobs"`
-	FinishReason *string             `json:"finish_reason"`
-	StopReason   *string             `json:"stop_reason"`
+	Index          int                 `json:"index"`
+	Text           string              `json:"text"`
+	Logprobs       *completionLogprobs `json:"logprobs"`
+	FinishReason   *string             `json:"finish_reason"`
+	StopReason     *string             `json:"stop_reason"`
+	TokenIDs       []int64             `json:"token_ids,omitempty"`
+	PromptTokenIDs []int64             `json:"prompt_token_ids,omitempty"`
 }
 
 type completionChunk struct {
@@ -25,7 +30,7 @@ type completionChunk struct {
 
 type completionChoice struct {
 	completionChunkChoice
-	PromptLogprobs *string `json:"prompt_logprobs"`
+	PromptLogprobs []map[string]promptLogprob `json:"prompt_logprobs"`
 }
 
 type completionWhole struct {
@@ -37,51 +42,51 @@ type completionWhole struct {
 	KVTransferParams  *handle            `json:"kv_transfer_params"`
 }
 
-type completionLogprobs struct {
-	TextOffset    []int                `json:"text_offset"`
-	TokenLogprobs []float64            `json:"token_logprobs"`
-	Tokens        []string             `json:"tokens"`
-	TopLogprobs   []map[string]float64 `json:"top_logprobs"`
-}
-
-func (a *answer) completion() completionHead {
+func (a completionDialect) head() completionHead {
 	return completionHead{ID: a.id, Object: objectCompletion, Created: a.created, Model: a.engine.cfg.Model}
 }
 
-func (a *answer) completionChoice(p piece) completionChunkChoice {
-	return completionChunkChoice{
-		Index: p.index, Text: p.text, Logprobs: a.completionLogprobs(p), FinishReason: orNil(p.finish), StopReason: orNil(p.matched),
+func (a completionDialect) choice(p piece) completionChunkChoice {
+	prompt := a.job.seqs[p.index].prompt
+	echoed := p.first && a.req.Echo && !a.req.ReturnTokenIDs
+	c := completionChunkChoice{
+		Index: p.index, Text: p.text, Logprobs: a.completionLogprobs(p.tokens, p.offset, echoed),
+		FinishReason: orNil(p.finish), StopReason: orNil(p.matched),
 	}
-}
-
-func (a *answer) completionChunk(p piece) completionChunk {
-	return completionChunk{completionHead: a.completion(), Choices: []completionChunkChoice{a.completionChoice(p)}, Usage: a.runningUsage()}
-}
-
-func (a *answer) completionWhole(pieces []piece, h *handle) completionWhole {
-	out := completionWhole{completionHead: a.completion(), Usage: a.usage(true), KVTransferParams: h}
-	for _, p := range pieces {
-		out.Choices = append(out.Choices, completionChoice{completionChunkChoice: a.completionChoice(p)})
-	}
-	return out
-}
-
-func (a *answer) completionLogprobs(p piece) *completionLogprobs {
-	if a.req.logprobs < 0 {
-		return nil
-	}
-	out := &completionLogprobs{TextOffset: []int{}, TokenLogprobs: []float64{}, Tokens: []string{}, TopLogprobs: []map[string]float64{}}
-	offset := p.offset
-	for _, word := range p.tokens {
-		top := map[string]float64{}
-		for rank := range max(1, a.req.logprobs) {
-			top[alternative(word, rank)] = fakeLogprob(rank)
+	if a.req.ReturnTokenIDs {
+		c.TokenIDs = tokenIDs(p.tokens)
+		if p.first {
+			c.PromptTokenIDs = prompt.tokenIDs()
 		}
-		out.TextOffset = append(out.TextOffset, offset)
-		out.TokenLogprobs = append(out.TokenLogprobs, fakeLogprob(0))
-		out.Tokens = append(out.Tokens, word)
-		out.TopLogprobs = append(out.TopLogprobs, top)
-		offset += len(word)
+	}
+	return c
+}
+
+func (a completionDialect) whole(choices []choice, h *handle) any {
+	out := completionWhole{completionHead: a.head(), Usage: a.usage(true), KVTransferParams: h}
+	for _, c := range choices {
+		p := piece{index: c.index, first: true, text: c.text, tokens: c.tokens, finish: c.finish, matched: c.matched}
+		out.Choices = append(out.Choices, completionChoice{
+			completionChunkChoice: a.choice(p), PromptLogprobs: a.promptLogprobs(a.job.seqs[c.index].prompt),
+		})
 	}
 	return out
+}
+
+func (completionDialect) open(*events) {}
+
+func (a completionDialect) write(out *events, p piece) {
+	out.data(mustJSON(completionChunk{completionHead: a.head(), Choices: []completionChunkChoice{a.choice(p)}, Usage: a.runningUsage()}))
+}
+
+func (a completionDialect) close(out *events) {
+	if o := a.req.StreamOptions; o != nil && o.IncludeUsage {
+		out.data(mustJSON(completionChunk{completionHead: a.head(), Choices: []completionChunkChoice{}, Usage: a.usage(true)}))
+	}
+	out.done()
+}
+
+func (completionDialect) fail(out *events, err *apiError) {
+	out.data(err.body())
+	out.done()
 }

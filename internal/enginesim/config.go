@@ -1,8 +1,3 @@
-// Package enginesim is a simulated inference engine: it speaks vLLM's HTTP surface and hands KV
-// caches over between engines, on top of an iteration-level model of scheduling, KV memory and
-// time. Its text proves the path of a request: token i is a function of the prompt's digest and
-// i, and a decode engine learns the digest only by reading it from the prefill engine with the
-// handle. It knows nothing of baton's router, workers or bus.
 package enginesim
 
 import (
@@ -38,6 +33,8 @@ type Config struct {
 	HandoverLatency      time.Duration `yaml:"handover_latency" help:"added to the transfer of each KV cache, in simulated time"`
 	KVBytesPerToken      int           `yaml:"kv_bytes_per_token" help:"bytes of KV cache per token; 0: the profile's"`
 	SideChannel          string        `yaml:"side_channel" help:"address that other engines read KV caches at; handles name its host, so it must not be a wildcard"`
+	Reasoning            int           `yaml:"reasoning" help:"tokens of reasoning that a chat's answer begins with; 0: the model does not reason"`
+	APIKey               string        `yaml:"api_key" help:"key that clients of /v1 must bring as a bearer token; empty: none" secret:"true"`
 	Faults               Faults        `yaml:"faults"`
 }
 
@@ -84,6 +81,7 @@ func (c Config) Validate() error {
 	fault(!(c.TransferGBps >= 0), "sim.transfer_gbps is %v, want 0 or more", c.TransferGBps)
 	fault(c.HandoverLatency < 0, "sim.handover_latency is %s, want 0 or more", c.HandoverLatency)
 	fault(c.KVBytesPerToken < 0, "sim.kv_bytes_per_token is %d, want 0 or more", c.KVBytesPerToken)
+	fault(c.Reasoning < 0, "sim.reasoning is %d, want 0 or more", c.Reasoning)
 	host, _, err := net.SplitHostPort(c.SideChannel)
 	fault(err != nil || host == "" || host == "0.0.0.0" || host == "::", "sim.side_channel is %q, want a host that other engines reach, and a port", c.SideChannel)
 	return errors.Join(append(errs, c.Faults.validate())...)

@@ -78,10 +78,10 @@ func (e *Engine) healthy(next http.Handler) http.Handler {
 }
 
 // faulty answers a generation request in place of the engine where the faults say so.
-func (e *Engine) faulty(w http.ResponseWriter) bool {
+func (e *Engine) faulty(w http.ResponseWriter, path string) bool {
 	f := e.currentFaults()
 	if f.Status > 0 && e.requests.Add(1)%uint64(max(1, f.Every)) == 0 {
-		writeError(w, &apiError{Status: f.Status, Type: http.StatusText(f.Status), Message: "injected fault"})
+		writeErrorAt(w, path, &apiError{Status: f.Status, Type: http.StatusText(f.Status), Message: "injected fault"})
 		return true
 	}
 	if f.Garbage {

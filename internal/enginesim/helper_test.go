@@ -171,6 +171,14 @@ func words(name string, tokens int) string {
 	return strings.Repeat(fmt.Sprintf("%-4s", name), tokens)
 }
 
+// weather is a chat with two tools, whose last message mentions the first one; it comes behind
+// the messages before, each with a comma behind it. more has members with a comma before each.
+func weather(before, more string) string {
+	return `{"model":"baton/simulated","messages":[` + before + `{"role":"user","content":"Call get_weather, please."}],"tools":[
+{"type":"function","function":{"name":"get_weather","parameters":{"type":"object","properties":{"city":{"type":"string"},"days":{"type":"integer","minimum":1,"maximum":7}},"required":["city"]}}},
+{"type":"function","function":{"name":"get_time"}}]` + more + `}`
+}
+
 const askHandle = `,"kv_transfer_params":{"do_remote_decode":true}`
 
 // prefill returns the handle for a prompt, as a member.

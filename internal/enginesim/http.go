@@ -1,13 +1,14 @@
 package enginesim
 
 import (
+	"crypto/subtle"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"mime"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -20,9 +21,12 @@ const (
 
 func (e *Engine) routes() http.Handler {
 	mux := http.NewServeMux()
-	for _, path := range []string{pathChat, pathCompletions} {
+	for _, path := range []string{pathChat, pathCompletions, pathResponses, pathMessages} {
 		mux.HandleFunc("POST "+path, e.generate)
 	}
+	mux.HandleFunc("GET "+pathResponses+"/{id}", storedResponse)
+	mux.HandleFunc("POST "+pathResponses+"/{id}/cancel", storedResponse)
+	mux.HandleFunc("POST "+pathMessages+"/count_tokens", e.countTokens)
 	mux.HandleFunc("POST /v1/embeddings", e.embed)
 	mux.HandleFunc("POST /tokenize", e.tokenize)
 	mux.HandleFunc("POST /detokenize", e.detokenize)
@@ -33,7 +37,20 @@ func (e *Engine) routes() http.Handler {
 		writeJSON(w, map[string]string{"version": version})
 	})
 	mux.Handle("GET /metrics", promhttp.HandlerFor(e.metrics.registry, promhttp.HandlerOpts{}))
-	return e.healthy(mux)
+	return e.healthy(e.authorized(mux))
+}
+
+// authorized asks clients of /v1 for the key, if there is one, as vLLM does.
+func (e *Engine) authorized(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		scheme, key, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+		known := strings.EqualFold(scheme, "Bearer") && subtle.ConstantTimeCompare([]byte(key), []byte(e.cfg.APIKey)) == 1
+		if e.cfg.APIKey != "" && strings.HasPrefix(r.URL.Path, "/v1") && !known {
+			writeStatus(w, http.StatusUnauthorized, mustJSON(map[string]string{"error": "Unauthorized"}))
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 func ok(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) }
@@ -94,7 +111,7 @@ func (e *Engine) embed(w http.ResponseWriter, r *http.Request) {
 		Model string          `json:"model"`
 		Input json.RawMessage `json:"input"`
 	}
-	if !e.read(w, r, &in, &in.Model) || e.faulty(w) {
+	if !e.read(w, r, &in, &in.Model) || e.faulty(w, r.URL.Path) {
 		return
 	}
 	prompts, err := readPrompts(in.Input)
@@ -124,11 +141,9 @@ func (e *Engine) embed(w http.ResponseWriter, r *http.Request) {
 
 // readBody returns the whole body of a JSON request, or answers and returns false.
 func readBody(w http.ResponseWriter, r *http.Request) ([]byte, bool) {
-	if ct := r.Header.Get("Content-Type"); ct != "" {
-		if mt, _, err := mime.ParseMediaType(ct); err != nil || mt != "application/json" {
-			writeError(w, badRequest("", "Unsupported Media Type: Only 'application/json' is allowed"))
-			return nil, false
-		}
+	if mt, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || mt != "application/json" {
+		writeError(w, invalid("", "Unsupported Media Type: Only 'application/json' is allowed"))
+		return nil, false
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
 	if err != nil {
@@ -144,8 +159,8 @@ func (e *Engine) read(w http.ResponseWriter, r *http.Request, v any, model *stri
 	if !ok {
 		return false
 	}
-	if err := json.Unmarshal(body, v); err != nil {
-		writeError(w, badRequest("", "%v", err))
+	if err := unmarshal("", body, v); err != nil {
+		writeError(w, internalError(err))
 		return false
 	}
 	if err := e.knows(*model); err != nil {
@@ -159,41 +174,25 @@ func (e *Engine) knows(model string) *apiError {
 	if model == "" || model == e.cfg.Model {
 		return nil
 	}
-	return &apiError{Status: http.StatusNotFound, Type: "NotFoundError", Param: "model", Message: fmt.Sprintf("The model `%s` does not exist.", model)}
+	return notFound("NotFoundError", "model", "The model `%s` does not exist.", model)
 }
 
-// generate serves chat and text completions.
+// generate serves chats, completions, responses and messages.
 func (e *Engine) generate(w http.ResponseWriter, r *http.Request) {
 	body, ok := readBody(w, r)
-	if !ok || e.faulty(w) {
+	if !ok || e.faulty(w, r.URL.Path) {
 		return
 	}
-	req, err := parseRequest(r.URL.Path, body)
+	a, err := e.accept(r, body)
 	if err != nil {
-		writeError(w, internalError(err))
-		return
-	}
-	if err := e.knows(req.Model); err != nil {
-		writeError(w, err)
-		return
-	}
-	a := newAnswer(e, req, r.Header.Get("X-Request-Id"))
-	if a.job, err = e.newJob(req, a.id); err != nil {
-		writeError(w, internalError(err))
-		return
-	}
-	if req.KV != nil && req.KV.consume && !req.KV.handle.complete() {
-		e.mu.Lock()
-		e.crash()
-		e.mu.Unlock()
-		writeError(w, internalError(errEngineDead))
+		writeErrorAt(w, r.URL.Path, internalError(err))
 		return
 	}
 	if err := e.submit(a.job); err != nil {
 		panic(http.ErrAbortHandler) // it died since the request came
 	}
 	defer e.abandon(a.job)
-	if req.Stream {
+	if a.req.Stream {
 		a.stream(r.Context(), w)
 		return
 	}
@@ -202,16 +201,37 @@ func (e *Engine) generate(w http.ResponseWriter, r *http.Request) {
 	case errors.Is(err, errEngineDead) || r.Context().Err() != nil:
 		panic(http.ErrAbortHandler)
 	case err != nil:
-		writeError(w, internalError(err))
+		writeErrorAt(w, r.URL.Path, internalError(err))
 	default:
 		writeJSON(w, whole)
 	}
 }
 
-func writeError(w http.ResponseWriter, e *apiError) {
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(e.Status)
-	_, _ = w.Write(e.body())
+// accept makes a job of the request, or says what is wrong with it.
+func (e *Engine) accept(r *http.Request, body []byte) (*answer, error) {
+	req, err := parseRequest(r.URL.Path, body)
+	if err != nil {
+		return nil, err
+	}
+	if err := e.knows(req.Model); err != nil {
+		return nil, err
+	}
+	if req.response != nil {
+		if err := req.response.refused(); err != nil {
+			return nil, err
+		}
+	}
+	a := newAnswer(e, req, r.Header.Get("X-Request-Id"))
+	if a.job, err = e.newJob(req, a.id); err != nil {
+		return nil, err
+	}
+	if req.KV != nil && req.KV.consume && !req.KV.handle.complete() {
+		e.mu.Lock()
+		e.crash()
+		e.mu.Unlock()
+		return nil, errEngineDead
+	}
+	return a, nil
 }
 
 func writeJSON(w http.ResponseWriter, v any) {

@@ -1,21 +1,21 @@
 package enginesim
 
 import (
-	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"math"
-	"net/http"
-	"strings"
+	"strconv"
 )
 
 const (
 	pathChat        = "/v1/chat/completions"
 	pathCompletions = "/v1/completions"
+	pathResponses   = "/v1/responses"
+	pathMessages    = "/v1/messages"
 
-	defaultCompletion = 16   // max_tokens of /v1/completions
-	maxPrompts        = 1024 // in one request
+	defaultCompletion = 16 // max_tokens of /v1/completions
+	maxLogprobs       = 20 // alternatives to one token
+	maxChoices        = 128
 )
 
 // request is a generation request, as far as the engine looks at it. Members that are not here
@@ -25,10 +25,15 @@ type request struct {
 	Messages            []chatMessage   `json:"messages"`
 	Prompt              json.RawMessage `json:"prompt"`
 	Tools               json.RawMessage `json:"tools"`
+	ToolChoice          json.RawMessage `json:"tool_choice"`
+	ParallelToolCalls   *bool           `json:"parallel_tool_calls"`
+	ResponseFormat      json.RawMessage `json:"response_format"`
+	StructuredOutputs   json.RawMessage `json:"structured_outputs"`
 	MaxTokens           *integer        `json:"max_tokens"`
 	MaxCompletionTokens *integer        `json:"max_completion_tokens"`
 	MinTokens           integer         `json:"min_tokens"`
 	N                   *integer        `json:"n"`
+	Seed                seed            `json:"seed"`
 	Temperature         *float64        `json:"temperature"`
 	TopP                *float64        `json:"top_p"`
 	Stream              bool            `json:"stream"`
@@ -38,15 +43,26 @@ type request struct {
 	IgnoreEOS           bool            `json:"ignore_eos"`
 	Echo                bool            `json:"echo"`
 	Logprobs            json.RawMessage `json:"logprobs"`
-	TopLogprobs         integer         `json:"top_logprobs"`
+	TopLogprobs         json.RawMessage `json:"top_logprobs"`
+	PromptLogprobs      json.RawMessage `json:"prompt_logprobs"`
+	ReturnTokenIDs      bool            `json:"return_token_ids"`
+	TokensAsIDs         bool            `json:"return_tokens_as_token_ids"`
+	IncludeReasoning    *bool           `json:"include_reasoning"`
 	KV                  *transferParams `json:"kv_transfer_params"`
 
-	chat     bool
-	prompts  []prompt
-	stops    []string
-	choices  int // per prompt
-	logprobs int // -1: none; else the number of alternatives
+	path           string
+	chat           bool
+	prompts        []prompt
+	stops          []string
+	choices        int // per prompt
+	logprobs       int // none; else the number of alternatives
+	promptLogprobs int // alike
+	form           form
+	response       *responseRequest // of /v1/responses
 }
+
+// none is a number of logprobs that nobody asked for.
+const none = -1
 
 type streamOptions struct {
 	IncludeUsage    bool `json:"include_usage"`
@@ -93,23 +109,42 @@ func (n *integer) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
-type chatMessage struct {
-	Role      string          `json:"role"`
-	Content   json.RawMessage `json:"content"`
-	ToolCalls json.RawMessage `json:"tool_calls"`
+// seed is any 64-bit integer. It changes nothing here, but vLLM refuses one that a proxy has
+// turned into a float out of range.
+type seed struct{}
+
+func (seed) UnmarshalJSON(b []byte) error {
+	if _, err := strconv.ParseInt(string(b), 10, 64); err == nil || string(b) == "null" {
+		return nil
+	}
+	f, err := strconv.ParseFloat(string(b), 64)
+	if err != nil || f != math.Trunc(f) || f < math.MinInt64 || f >= math.MaxInt64 {
+		return fmt.Errorf("seed: %s is no 64-bit integer", b)
+	}
+	return nil
 }
 
 // parseRequest reads the body that came to path and checks all that does not depend on the
 // engine. Its errors are *apiError.
 func parseRequest(path string, body []byte) (*request, error) {
-	req := &request{chat: path == pathChat, choices: 1, logprobs: -1}
-	if !req.chat && path != pathCompletions {
-		return nil, badRequest("", "path %s generates nothing", path)
+	req := &request{path: path, chat: path != pathCompletions, choices: 1, logprobs: none, promptLogprobs: none}
+	var err error
+	switch path {
+	case pathChat, pathCompletions:
+		if err = unmarshal("", body, req); err == nil {
+			err = req.readTools()
+		}
+	case pathResponses:
+		err = req.readResponses(body)
+	case pathMessages:
+		err = req.readMessages(body)
+	default:
+		err = badRequest("", "path %s generates nothing", path)
 	}
-	if err := json.Unmarshal(body, req); err != nil {
-		return nil, badRequest("", "%v", err)
+	if err != nil {
+		return nil, err
 	}
-	for _, part := range []func() error{req.checkRanges, req.readStop, req.readLogprobs, req.readPrompts} {
+	for _, part := range []func() error{req.checkRanges, req.readStop, req.readLogprobs, req.readFormat, req.readPrompts} {
 		if err := part(); err != nil {
 			return nil, err
 		}
@@ -128,17 +163,22 @@ func (r *request) checkRanges() error {
 	if r.N != nil {
 		r.choices = int(*r.N)
 	}
+	const most = 2 // temperature
 	switch {
 	case r.MaxTokens != nil && *r.MaxTokens < least:
 		return badRequest("max_tokens", "max_tokens must be at least 1, got %d.", *r.MaxTokens)
 	case r.MinTokens < 0:
-		return badRequest("min_tokens", "min_tokens must be greater than or equal to 0, got %d.", r.MinTokens)
+		return badRequest("", "min_tokens must be greater than or equal to 0, got %d.", r.MinTokens)
 	case r.MaxTokens != nil && r.MinTokens > *r.MaxTokens:
-		return badRequest("min_tokens", "min_tokens must be less than or equal to max_tokens=%d, got %d.", *r.MaxTokens, r.MinTokens)
-	case r.choices < 1 || r.choices > 128:
-		return badRequest("n", "n must be at least 1, got %d.", r.choices)
+		return badRequest("", "min_tokens must be less than or equal to max_tokens=%d, got %d.", *r.MaxTokens, r.MinTokens)
+	case r.choices < 1:
+		return badRequest("", "n must be at least 1, got %d.", r.choices)
+	case r.choices > maxChoices:
+		return badRequest("", "n must be at most %d, got %d.", maxChoices, r.choices)
 	case r.Temperature != nil && *r.Temperature < 0:
 		return badRequest("temperature", "temperature must be non-negative, got %v.", *r.Temperature)
+	case r.Temperature != nil && *r.Temperature > most:
+		return badRequest("temperature", "temperature must be in [0, %d], got %v.", most, *r.Temperature)
 	case r.TopP != nil && (*r.TopP <= 0 || *r.TopP > 1):
 		return badRequest("top_p", "top_p must be in (0, 1], got %v.", *r.TopP)
 	case r.StreamOptions != nil && !r.Stream:
@@ -157,39 +197,70 @@ func (r *request) readStop() error {
 	if json.Unmarshal(r.Stop, &one) == nil {
 		r.stops = []string{one}
 	} else if err := json.Unmarshal(r.Stop, &r.stops); err != nil {
-		return badRequest("stop", "stop must be a string or a list of strings")
+		return invalid("body.stop", "stop: Input should be a valid string or list of strings")
 	}
 	for _, s := range r.stops {
 		if s == "" {
-			return badRequest("stop", "stop cannot contain an empty string.")
+			return badRequest("", "stop cannot contain an empty string.")
 		}
 	}
 	return nil
 }
 
+// readLogprobs reads how many alternatives to each token the answer lists.
 func (r *request) readLogprobs() error {
-	if absent(r.Logprobs) {
-		return nil
+	top, err := alternatives("top_logprobs", r.TopLogprobs)
+	if err != nil {
+		return err
 	}
 	if r.chat {
 		var on bool
-		if err := json.Unmarshal(r.Logprobs, &on); err != nil {
-			return badRequest("logprobs", "logprobs must be a boolean")
+		if !absent(r.Logprobs) && json.Unmarshal(r.Logprobs, &on) != nil {
+			return invalid("body.logprobs", "logprobs: Input should be a valid boolean")
+		}
+		if top != 0 && top != none && !on {
+			return badRequest("top_logprobs", "when using `top_logprobs`, `logprobs` must be set to true.")
 		}
 		if on {
-			r.logprobs = int(r.TopLogprobs)
+			r.logprobs = max(top, 0)
 		}
-	} else {
-		var n integer
-		if err := n.UnmarshalJSON(r.Logprobs); err != nil {
-			return badRequest("logprobs", "logprobs: %v", err)
-		}
-		r.logprobs = int(n)
+	} else if r.logprobs, err = alternatives("logprobs", r.Logprobs); err != nil {
+		return err
 	}
-	if r.logprobs > 20 || r.TopLogprobs < 0 {
-		return badRequest("logprobs", "Requested sample logprobs of %d, which is greater than max allowed: 20", r.logprobs)
+	if r.promptLogprobs, err = alternatives("prompt_logprobs", r.PromptLogprobs); err != nil {
+		return err
+	}
+	if r.promptLogprobs > 0 && r.Stream {
+		return badRequest("prompt_logprobs", "`prompt_logprobs` are not available when `stream=True`.")
+	}
+	if r.promptLogprobs == none && r.Echo && !r.chat {
+		r.promptLogprobs = r.logprobs
+	}
+	if most := max(r.logprobs, top); most > maxLogprobs {
+		return badRequest("logprobs", "Requested sample logprobs of %d, which is greater than max allowed: %d", most, maxLogprobs)
+	}
+	if r.promptLogprobs > maxLogprobs {
+		return badRequest("prompt_logprobs", "Requested prompt logprobs of %d, which is greater than max allowed: %d", r.promptLogprobs, maxLogprobs)
 	}
 	return nil
+}
+
+// alternatives reads a number of logprobs. -1 asks for the whole vocabulary.
+func alternatives(name string, raw json.RawMessage) (int, error) {
+	if absent(raw) {
+		return none, nil
+	}
+	var n integer
+	if err := json.Unmarshal(raw, &n); err != nil {
+		return 0, badRequest(name, "`%s` must be an integer.", name)
+	}
+	if n == -1 {
+		return vocabulary, nil
+	}
+	if n < 0 {
+		return 0, badRequest(name, "`%s` must be a positive value or -1.", name)
+	}
+	return int(n), nil
 }
 
 func (r *request) readPrompts() error {
@@ -204,121 +275,19 @@ func (r *request) readPrompts() error {
 	return nil
 }
 
-// renderChat makes one plain text of the messages and tools, in place of a chat template.
-func (r *request) renderChat() error {
-	if len(r.Messages) == 0 {
-		return badRequest("messages", "messages must have at least one message")
-	}
-	text, err := renderMessages(r.Messages, r.Tools)
-	if err != nil {
-		return err
-	}
-	r.prompts = []prompt{textPrompt(text)}
-	return nil
-}
-
-func renderMessages(messages []chatMessage, tools json.RawMessage) (string, error) {
-	var b strings.Builder
-	if !absent(tools) {
-		b.WriteString("<|tools|>\n" + compact(tools) + "\n")
-	}
-	for _, m := range messages {
-		if m.Role == "" {
-			return "", badRequest("messages", "a message has no role")
-		}
-		content, err := contentText(m.Content)
-		if err != nil {
-			return "", err
-		}
-		b.WriteString("<|" + m.Role + "|>\n" + content + "\n")
-		if !absent(m.ToolCalls) {
-			b.WriteString(compact(m.ToolCalls) + "\n")
-		}
-	}
-	b.WriteString("<|assistant|>\n")
-	return b.String(), nil
-}
-
-// contentText joins the text parts of a content; other parts stand as their JSON.
-func contentText(content json.RawMessage) (string, error) {
-	var text string
-	if absent(content) || json.Unmarshal(content, &text) == nil {
-		return text, nil
-	}
-	var parts []json.RawMessage
-	if err := json.Unmarshal(content, &parts); err != nil {
-		return "", badRequest("messages", "content must be a string or a list of parts")
-	}
-	var b strings.Builder
-	for _, part := range parts {
-		var p struct {
-			Text *string `json:"text"`
-		}
-		if json.Unmarshal(part, &p) == nil && p.Text != nil {
-			b.WriteString(*p.Text)
-		} else {
-			b.WriteString(compact(part))
-		}
-	}
-	return b.String(), nil
-}
-
-func compact(raw json.RawMessage) string {
-	var b bytes.Buffer
-	if json.Compact(&b, raw) != nil {
-		return string(raw)
-	}
-	return b.String()
-}
-
-// readPrompts takes a string, a list of strings, a list of token ids or a list of such lists.
-func readPrompts(raw json.RawMessage) ([]prompt, error) {
-	var (
-		one   string
-		many  []string
-		ids   []int64
-		lists [][]int64
-		out   []prompt
-	)
-	switch {
-	case absent(raw):
-		return nil, badRequest("prompt", "prompt is missing")
-	case json.Unmarshal(raw, &one) == nil:
-		out = append(out, textPrompt(one))
-	case json.Unmarshal(raw, &many) == nil:
-		for _, text := range many {
-			out = append(out, textPrompt(text))
-		}
-	case json.Unmarshal(raw, &ids) == nil:
-		out = append(out, idPrompt(ids))
-	case json.Unmarshal(raw, &lists) == nil:
-		for _, ids := range lists {
-			out = append(out, idPrompt(ids))
-		}
-	default:
-		return nil, badRequest("prompt", "prompt must be a string, a list of strings, a list of token ids or a list of lists of token ids")
-	}
-	if len(out) > maxPrompts {
-		return nil, badRequest("prompt", "%d prompts are more than the %d allowed", len(out), maxPrompts)
-	}
-	for _, p := range out {
-		if p.tokens == 0 {
-			return nil, badRequest("prompt", "The decoder prompt cannot be empty")
-		}
-	}
-	if len(out) == 0 {
-		return nil, badRequest("prompt", "prompt must not be an empty list")
-	}
-	return out, nil
-}
-
 // newJob makes the sequences of the request, prompt by prompt. Its errors are *apiError.
 func (e *Engine) newJob(req *request, id string) (*job, error) {
-	j := &job{news: make(chan struct{}, 1)}
+	if req.chat {
+		req.form.reasoning = e.cfg.Reasoning
+	}
+	j := &job{form: req.form, news: make(chan struct{}, 1)}
 	kv := req.KV
+	if req.MaxTokens != nil && int(*req.MaxTokens) > e.cfg.MaxModelLen {
+		return nil, badRequest("max_tokens", "max_tokens=%d cannot be greater than max_model_len=%d. Please request fewer output tokens.", *req.MaxTokens, e.cfg.MaxModelLen)
+	}
 	for _, p := range req.prompts {
 		if p.tokens >= e.cfg.MaxModelLen {
-			return nil, badRequest("", "This model's maximum context length is %d tokens. However, your request has %d input tokens. Please reduce the length of the input messages.", e.cfg.MaxModelLen, p.tokens)
+			return nil, badRequest("input_tokens", "This model's maximum context length is %d tokens. However, your prompt contains %d input tokens, which exceeds this limit even without any output tokens. Please reduce the length of the input prompt.", e.cfg.MaxModelLen, p.tokens)
 		}
 		room := e.cfg.MaxModelLen - p.tokens
 		params := sampling{maxTokens: room, minTokens: int(req.MinTokens), ignoreEOS: req.IgnoreEOS}
@@ -327,7 +296,10 @@ func (e *Engine) newJob(req *request, id string) (*job, error) {
 		} else if !req.chat {
 			params.maxTokens = min(room, defaultCompletion)
 		}
-		hashes := p.hashes(e.cfg.BlockSize)
+		var hashes []uint64
+		if req.promptLogprobs == none { // they need the prompt computed, not cached
+			hashes = p.hashes(e.cfg.BlockSize)
+		}
 		for choice := range req.choices {
 			s := &sequence{job: j, prompt: p, hashes: hashes, choice: choice, params: params, stop: make(chan struct{})}
 			if kv != nil && kv.produce && e.cfg.Role != roleDecode {
@@ -340,43 +312,4 @@ func (e *Engine) newJob(req *request, id string) (*job, error) {
 		}
 	}
 	return j, nil
-}
-
-// apiError is an error as the client sees it, in vLLM's form.
-type apiError struct {
-	Status  int
-	Type    string
-	Param   string
-	Message string
-}
-
-func (e *apiError) Error() string { return e.Message }
-
-func badRequest(param, format string, args ...any) *apiError {
-	return &apiError{Status: http.StatusBadRequest, Type: "BadRequestError", Param: param, Message: fmt.Sprintf(format, args...)}
-}
-
-func internalError(err error) *apiError {
-	var known *apiError
-	if errors.As(err, &known) {
-		return known
-	}
-	return &apiError{Status: http.StatusInternalServerError, Type: "InternalServerError", Message: err.Error()}
-}
-
-// body is {"error":{…}}.
-func (e *apiError) body() []byte {
-	var out struct {
-		Error struct {
-			Message string  `json:"message"`
-			Type    string  `json:"type"`
-			Param   *string `json:"param"`
-			Code    int     `json:"code"`
-		} `json:"error"`
-	}
-	out.Error.Message, out.Error.Type, out.Error.Code = e.Message, e.Type, e.Status
-	if e.Param != "" {
-		out.Error.Param = &e.Param
-	}
-	return mustJSON(out)
 }

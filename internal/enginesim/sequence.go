@@ -19,7 +19,8 @@ type sequence struct {
 	stop      chan struct{} // closed when the sequence ends; ends a pull
 
 	place    place
-	digest   string // of the prompt as the KV cache has it; "" until a pull brought it
+	digest   string  // of the prompt as the KV cache has it; "" until a pull brought it
+	script   *script // the answer to that prompt
 	blocks   []int32
 	computed int // tokens whose keys and values are in blocks
 	produced int // tokens of the answer
@@ -57,6 +58,7 @@ type sampling struct {
 // job is all sequences of one request.
 type job struct {
 	seqs []*sequence
+	form form
 	news chan struct{} // has an element when a sequence may have moved on
 }
 
@@ -64,7 +66,7 @@ func (j *job) signal() { notify(j.news) }
 
 // progress is a sequence's state for who writes the answer.
 type progress struct {
-	digest   string // for Token
+	script   *script // nil as long as nothing is produced
 	produced int
 	ended    bool
 	ending   ending
@@ -79,10 +81,8 @@ func (s *sequence) known() int { return s.prompt.tokens + s.produced }
 // learn sets what the KV cache says that the prompt is, which decides the answer and its length.
 func (s *sequence) learn(digest string) {
 	s.digest = digest
-	s.limit = s.params.maxTokens
-	if !s.params.ignoreEOS {
-		s.limit = min(s.limit, max(naturalLength(ChoiceDigest(digest, s.choice)), s.params.minTokens))
-	}
+	s.script = s.job.form.script(ChoiceDigest(digest, s.choice))
+	s.limit = s.script.limit(s.params)
 }
 
 // submit queues the job's sequences.
@@ -113,7 +113,7 @@ func (e *Engine) progressOf(j *job, into []progress) []progress {
 	into = into[:0]
 	for _, s := range j.seqs {
 		into = append(into, progress{
-			digest: ChoiceDigest(s.digest, s.choice), produced: s.produced, ended: s.place == ended,
+			script: s.script, produced: s.produced, ended: s.place == ended,
 			ending: s.ending, cached: s.cached, handle: s.handle,
 		})
 	}

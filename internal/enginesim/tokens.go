@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/cespare/xxhash/v2"
 )
@@ -18,6 +19,12 @@ const chunk = 4
 
 // base of the token ids: digit b+1 stands for byte b, so that ids of short chunks differ.
 const base = 257
+
+// The ids of the answers' words follow those of text, with one behind them for the end.
+const (
+	firstWord  = base * base * base * base
+	vocabulary = 32 * 32
+)
 
 func countTokens(text string) int { return (len(text) + chunk - 1) / chunk }
 
@@ -37,6 +44,10 @@ func tokenize(text string) []int64 {
 func detokenize(ids []int64) string {
 	var text []byte
 	for _, id := range ids {
+		if word := id - firstWord; word >= 0 && word <= vocabulary {
+			text = append(text, vocabularyWord(int(word))...)
+			continue
+		}
 		start := len(text)
 		for n := 0; id > 0 && n < chunk && id%base > 0; n++ {
 			text = append(text, byte(id%base-1))
@@ -110,6 +121,56 @@ func Token(digest string, i int) string {
 	head := (xxhash.Sum64String(digest) + uint64(i)) % uint64(len(heads))           //nolint:gosec // i is not negative.
 	tail := xxhash.Sum64String(digest+":"+strconv.Itoa(i)) / 3 % uint64(len(tails)) //nolint:gosec // In range.
 	return " " + heads[head] + tails[tail]
+}
+
+// vocabularyWord is the word with the number; behind the last one it is empty.
+func vocabularyWord(n int) string {
+	if n >= vocabulary {
+		return ""
+	}
+	return " " + heads[n/len(tails)] + tails[n%len(tails)]
+}
+
+var wordNumbers = sync.OnceValue(func() map[string]int {
+	numbers := map[string]int{}
+	for n := range vocabulary + 1 {
+		numbers[vocabularyWord(n)] = n
+	}
+	return numbers
+})
+
+// tokenID is the id of one token of an answer, which detokenize inverts.
+func tokenID(token string) int64 {
+	if n, ok := wordNumbers()[token]; ok {
+		return firstWord + int64(n)
+	}
+	return tokenize(token)[0]
+}
+
+func tokenIDs(tokens []string) []int64 {
+	ids := make([]int64, len(tokens))
+	for i, token := range tokens {
+		ids[i] = tokenID(token)
+	}
+	return ids
+}
+
+// tokenIDs are the prompt's.
+func (p prompt) tokenIDs() []int64 {
+	if p.ids != nil {
+		return p.ids
+	}
+	return tokenize(p.text)
+}
+
+// words are the prompt's tokens as text.
+func (p prompt) words() []string {
+	ids := p.tokenIDs()
+	words := make([]string, len(ids))
+	for i, id := range ids {
+		words[i] = strings.ToValidUTF8(detokenize([]int64{id}), "\uFFFD")
+	}
+	return words
 }
 
 // Proof is the text of the first n tokens of the answer to the prompt with the digest.

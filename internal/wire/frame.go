@@ -18,7 +18,7 @@ const (
 	Prefilling Kind = iota + 1 // a prefill worker has taken the job; no payload
 	Handed                     // the handle is in the decode queue; payload: JSON HandedInfo
 	Decoding                   // a decode worker has taken the job; no payload
-	Data                       // payload: one SSE event's data, or a piece of a unary answer, as the engine sent it
+	Data                       // payload: one SSE event's data (where events have names, its whole block) or a piece of a unary answer, as the engine sent it
 	End                        // the answer is complete; payload: JSON EndInfo
 	Fail                       // the run failed; payload: JSON Failure
 )

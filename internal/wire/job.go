@@ -30,6 +30,7 @@ type Request struct {
 	Model     string `json:"model"`             // as the client named it
 	Path      string `json:"path"`              // HTTP path at the engine, such as /v1/chat/completions
 	Streaming bool   `json:"streaming"`         // the client asked for SSE
+	Usage     bool   `json:"usage,omitzero"`    // the client asked for the token counts of its stream
 	Class     Class  `json:"class"`             //
 	Tenant    string `json:"tenant,omitempty"`  //
 	Digest    string `json:"digest"`            // BodyDigest of the client's body; the handle is bound to it

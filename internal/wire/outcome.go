@@ -49,7 +49,8 @@ func (r Reason) Retryable() bool {
 // Failure is the payload of a Fail frame.
 type Failure struct {
 	Reason  Reason `json:"reason"`
-	Message string `json:"message"`         // for the operator and, unless Body is set, the client
-	Status  int    `json:"status,omitzero"` // the engine's HTTP status, if it answered
+	Message string `json:"message"`         // for the client, unless Body is set: names no host
+	Status  int    `json:"status,omitzero"` // the engine's HTTP status, or the one its error event names
 	Body    []byte `json:"body,omitempty"`  // the engine's error body, byte for byte
+	Told    bool   `json:"told,omitzero"`   // the last Data frame was the engine's own error event
 }

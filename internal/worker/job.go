@@ -50,15 +50,23 @@ type Frames interface {
 }
 
 // Error is an error that knows how to tell the router.
-type Error struct{ Failure wire.Failure }
+type Error struct {
+	Failure wire.Failure
+	Err     error // what happened, for the log alone: it may name hosts; nil: Failure says all
+}
 
 // Failed returns an Error with a reason and err's text.
 func Failed(reason wire.Reason, err error) *Error {
 	return &Error{Failure: wire.Failure{Reason: reason, Message: err.Error()}}
 }
 
-// Error returns the message.
-func (e *Error) Error() string { return e.Failure.Message }
+// Error returns the message for the log.
+func (e *Error) Error() string {
+	if e.Err != nil {
+		return e.Err.Error()
+	}
+	return e.Failure.Message
+}
 
 // finishTime bounds the last words of a job: its final frame and its acknowledgement.
 const finishTime = 5 * time.Second

@@ -1,0 +1,101 @@
+// Package sse reads and writes server-sent events. It owns their form and nothing of what they
+// mean or of the connections they travel on.
+package sse
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+)
+
+// ErrTooLarge is the error of an event that is larger than its reader allows.
+var ErrTooLarge = errors.New("event is too large")
+
+// Event is one event. Its slices are valid until its reader's next call of Next.
+type Event struct {
+	Name []byte // the event field; empty: none, which HTML calls "message"
+	Data []byte // the data lines, joined by LF
+}
+
+// Done is the data by which OpenAI's older streams end.
+var Done = []byte("[DONE]")
+
+// Reader reads events whose lines end in LF or CRLF. Comments and fields other than event and data
+// are skipped, as are events without data.
+type Reader struct {
+	r    *bufio.Reader
+	max  int
+	line []byte // of a line longer than r's buffer
+	name []byte
+	data []byte
+}
+
+// NewReader returns a reader of events of which none has more than limit bytes of data.
+func NewReader(r io.Reader, limit int) *Reader {
+	return &Reader{r: bufio.NewReaderSize(r, 16<<10), max: limit}
+}
+
+// Next returns the next event. io.EOF: the input ended; an event without its blank line is then
+// lost, unless it is Done. ErrTooLarge: nothing after it can be read.
+func (r *Reader) Next() (Event, error) {
+	r.name, r.data = r.name[:0], r.data[:0]
+	has := false
+	for {
+		line, err := r.readLine()
+		if len(line) == 0 && err == nil {
+			if has {
+				return r.event(), nil
+			}
+			r.name = r.name[:0]
+			continue
+		}
+		field, value, _ := bytes.Cut(line, []byte(":"))
+		value = bytes.TrimPrefix(value, []byte(" "))
+		switch string(field) {
+		case "event":
+			r.name = append(r.name[:0], value...)
+		case "data":
+			if has {
+				r.data = append(r.data, '\n')
+			}
+			has = true
+			r.data = append(r.data, value...)
+			if len(r.data) > r.max {
+				return Event{}, fmt.Errorf("read an event of more than %d bytes: %w", r.max, ErrTooLarge)
+			}
+		}
+		if errors.Is(err, io.EOF) && has && bytes.Equal(r.data, Done) {
+			return r.event(), nil
+		}
+		if err != nil {
+			return Event{}, err
+		}
+	}
+}
+
+func (r *Reader) event() Event { return Event{Name: r.name, Data: r.data} }
+
+// slack is what a line may be longer than its event: the field's name and the line's end.
+const slack = 16
+
+// readLine returns a line without its end. With an error it returns what there was of the line.
+func (r *Reader) readLine() ([]byte, error) {
+	r.line = r.line[:0]
+	for {
+		part, err := r.r.ReadSlice('\n')
+		if len(r.line)+len(part) > r.max+slack {
+			return nil, fmt.Errorf("read a line of more than %d bytes: %w", r.max, ErrTooLarge)
+		}
+		if errors.Is(err, bufio.ErrBufferFull) {
+			r.line = append(r.line, part...)
+			continue
+		}
+		if len(r.line) > 0 {
+			r.line = append(r.line, part...)
+			part = r.line
+		}
+		return bytes.TrimSuffix(bytes.TrimSuffix(part, []byte("\n")), []byte("\r")), err
+	}
+}

@@ -25,18 +25,18 @@ func recorded(t *testing.T, name string) string {
 
 func TestRecordedStream(t *testing.T) {
 	text := recorded(t, "chat_stream.sse")
-	c := serve(t, func(w http.ResponseWriter, _ *http.Request) { sse(w, text) }, nil)
+	c := serve(t, func(w http.ResponseWriter, _ *http.Request) { events(w, text) }, nil)
 	s, err := c.Stream(bounded(t), call)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = s.Close() }()
-	events, err := read(s)
+	data, err := read(s)
 	if !errors.Is(err, io.EOF) {
 		t.Errorf("the stream ended with %v, want io.EOF", err)
 	}
 	var content strings.Builder
-	for _, event := range events {
+	for _, event := range data {
 		var chunk struct {
 			Choices []struct{ Delta struct{ Content string } }
 		}

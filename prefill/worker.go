@@ -76,8 +76,7 @@ func New(cfg Config, id string, deps Deps) *Worker {
 // they are handed back to the queue. It returns nil after a drain.
 func (w *Worker) Run(ctx context.Context) error {
 	stage := worker.Stage[wire.PrefillJob]{
-		Sources: []worker.Source[wire.PrefillJob]{w.deps.Jobs}, Take: w.take, Work: w.work,
-		Drain: w.cfg.DrainTimeout, Log: w.log,
+		Sources: []worker.Source[wire.PrefillJob]{w.deps.Jobs}, Take: w.take, Work: w.work, Drain: w.cfg.DrainTimeout,
 	}
 	expiry, stop := context.WithCancel(context.WithoutCancel(ctx))
 	var g errgroup.Group

@@ -59,6 +59,8 @@ type call struct {
 	bodyRef string
 	prefill relay.RunID // adopted; zero: none
 	decode  relay.RunID // adopted; zero: none
+	whole   bool        // decode does all of the request
+	next    string      // decode worker that the handle is for, while Handed
 	pieces  []piece     // of the answer, not read yet
 	pending int         // bytes in pieces
 	begun   bool        // the client can have a piece of the answer: no other attempt
@@ -72,10 +74,10 @@ type call struct {
 	released sync.Once
 }
 
-// receipt says where a job is queued.
+// receipt says which queued job is a call's.
 type receipt struct {
-	queue string // prefillQueue or decodeQueue; empty: nowhere
-	seq   uint64
+	key, model string // empty: none
+	seq        uint64
 }
 
 // piece is one payload of the answer.
@@ -105,6 +107,7 @@ func (c *call) finish(s State, err error, now time.Time) (settle func()) {
 	}
 	c.job = receipt{}
 	detach, attempt, worker, ref := c.detach, c.attempt, c.worker(), c.bodyRef
+	whole := c.req.Whole || c.whole && c.prefill == (relay.RunID{})
 	c.detach = nil
 	c.poke()
 	return func() {
@@ -117,7 +120,7 @@ func (c *call) finish(s State, err error, now time.Time) (settle func()) {
 		}
 		// A handle of this request may still be on its way to a decode worker, which needs the
 		// body to have the engines free its blocks.
-		wanted := !c.req.Whole && (s != Done || attempt > 1) && (from != Queued || attempt > 1)
+		wanted := !whole && (s != Done || attempt > 1) && (from != Queued || attempt > 1)
 		c.r.bodies.retire(c, ref, wanted, now)
 		c.record(s, from, err, attempt, worker, now)
 	}

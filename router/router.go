@@ -18,9 +18,9 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// Queue takes the jobs of one stage; *bus.Queue is one.
-type Queue[J any] interface {
-	Publish(ctx context.Context, job *J) (bus.Receipt, error)
+// Queue takes the jobs that have not begun; *bus.Queue is one.
+type Queue interface {
+	Publish(ctx context.Context, job *wire.PrefillJob) (bus.Receipt, error)
 	Remove(ctx context.Context, seq uint64) (bool, error)
 }
 
@@ -43,8 +43,8 @@ type Receiver interface {
 
 // Deps is what a Router works with.
 type Deps struct {
-	Prefill    Queue[wire.PrefillJob]
-	Decode     Queue[wire.DecodeJob]
+	Queue      Queue
+	Abandon    func(model string, keys []string) error // tells the dispatchers of queued jobs that nobody wants
 	Bodies     Bodies
 	Fleet      Fleet
 	Receiver   Receiver
@@ -68,7 +68,8 @@ type Request struct {
 	Deadline     time.Time // zero: none
 	PromptTokens int       // estimate
 	MaxTokens    int       // 0: not said
-	Whole        bool      // does not split: one engine does all of it
+	Whole        bool      // must not be split: one engine does all of it
+	Prefix       []uint64  // see wire.PrefillJob
 }
 
 // Router is one frontend's router. Its methods are safe for concurrent use.

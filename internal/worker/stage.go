@@ -2,7 +2,6 @@ package worker
 
 import (
 	"context"
-	"log/slog"
 	"sync"
 	"time"
 )
@@ -18,41 +17,80 @@ type Stage[J any] struct {
 	Take    func(ctx context.Context, job *J) (release func(), err error) // counts one job; fails only when ctx ends
 	Work    func(ctx context.Context, d *Delivery[J], release func())     // ends the delivery; ctx ends with ErrStopping
 	Drain   time.Duration                                                 // from the end of Run's ctx to ErrStopping
-	Log     *slog.Logger
 }
 
-// Run takes jobs until ctx ends, then waits for the running ones, at most Drain and what a job needs
-// to give up. It returns nil after a drain.
+// Run takes jobs until ctx ends and drains: what dispatchers sent before they knew that this worker
+// leaves is still done, until nothing is left or Drain is over. It returns nil after a drain.
 func (s *Stage[J]) Run(ctx context.Context) error {
-	work, stop := context.WithCancelCause(context.WithoutCancel(ctx))
+	r := &stageRun[J]{Stage: s, idle: make(chan struct{}, 1)}
+	var stop context.CancelCauseFunc
+	r.work, stop = context.WithCancelCause(context.WithoutCancel(ctx))
 	defer stop(nil)
-	var running, sources sync.WaitGroup
+	var end context.CancelFunc
+	r.feed, end = context.WithCancel(context.WithoutCancel(ctx))
+	defer end()
+	var sources sync.WaitGroup
 	for _, source := range s.Sources {
-		sources.Go(func() {
-			source(ctx, func(d *Delivery[J]) { s.start(ctx, work, &running, d) })
-		})
+		sources.Go(func() { source(r.feed, r.start) })
 	}
+	<-ctx.Done()
+	over := time.NewTimer(s.Drain)
+	defer over.Stop()
+	for left := true; left && r.busy(); {
+		select {
+		case <-r.idle:
+		case <-over.C:
+			stop(ErrStopping)
+			left = false
+		}
+	}
+	end()
 	sources.Wait()
-	drain := time.AfterFunc(s.Drain, func() { stop(ErrStopping) })
-	defer drain.Stop()
-	running.Wait()
+	r.running.Wait()
 	return nil
 }
 
+// stageRun is a stage that runs.
+type stageRun[J any] struct {
+	*Stage[J]
+
+	work, feed context.Context //nolint:containedctx // those of Run, for what its sources call
+	running    sync.WaitGroup
+	idle       chan struct{} // 1 slot: the last job has ended
+
+	mu   sync.Mutex
+	jobs int // taken or waiting to be
+}
+
+func (r *stageRun[J]) busy() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.jobs > 0
+}
+
+func (r *stageRun[J]) count(n int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.jobs += n; r.jobs == 0 {
+		poke(r.idle)
+	}
+}
+
 // start runs a job; one that comes too late to be taken is run only to be handed back.
-func (s *Stage[J]) start(ctx, work context.Context, running *sync.WaitGroup, d *Delivery[J]) {
-	release, err := s.Take(ctx, &d.Job)
+func (r *stageRun[J]) start(d *Delivery[J]) {
+	r.count(1)
+	work := r.work
+	release, err := r.Take(r.feed, &d.Job)
 	if err != nil {
 		release = func() {}
-	}
-	if ctx.Err() != nil {
 		var stop context.CancelCauseFunc
 		work, stop = context.WithCancelCause(work)
 		stop(ErrStopping)
 	}
-	running.Go(func() {
+	r.running.Go(func() {
+		defer r.count(-1)
 		defer release()
-		s.Work(work, d, release)
+		r.Work(work, d, release)
 	})
 }
 

@@ -101,14 +101,23 @@ func inBubble(t *testing.T, test func(s *site)) {
 
 func (s *site) bus(name string) *bus.Bus {
 	s.Helper()
+	b, _ := s.connect(name)
+	return b
+}
+
+// connect also returns what ends the connection, and with it the word that the process's jobs are in
+// good hands.
+func (s *site) connect(name string) (b *bus.Bus, end func()) {
+	s.Helper()
 	cfg := bus.DefaultConfig()
 	cfg.Prefill.AckWait = 5 * time.Second
 	b, err := bus.Connect(s.Context(), cfg, name, s.server, prometheus.NewRegistry(), quiet)
 	if err != nil {
 		s.Fatal(err)
 	}
-	s.stops = append(s.stops, sync.OnceFunc(b.Close))
-	return b
+	end = sync.OnceFunc(b.Close)
+	s.stops = append(s.stops, end)
+	return b, end
 }
 
 // frontend is one process with a dispatcher. kill ends it without a word to the others.
@@ -119,7 +128,7 @@ type frontend struct {
 
 func (s *site) frontend(name string, law schedule.Config, workers ...string) *frontend {
 	s.Helper()
-	b := s.bus(name)
+	b, end := s.connect(name)
 	f := &fleet{workers: map[string]wire.Announcement{}}
 	d := dispatch.New(dispatch.DefaultConfig(), law, name, dispatch.Deps{
 		Queue: b.Prefill(), Subscribe: b.Subscribe, Fleet: f, Registerer: prometheus.NewRegistry(), Log: quiet,
@@ -131,6 +140,7 @@ func (s *site) frontend(name string, law schedule.Config, workers ...string) *fr
 	ended := make(chan error, 1)
 	go func() { ended <- d.Run(ctx) }()
 	kill := sync.OnceFunc(func() {
+		end()
 		cancel()
 		if err := <-ended; err != nil {
 			s.Errorf("Run = %v", err)

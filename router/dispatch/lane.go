@@ -123,7 +123,7 @@ const jobOverhead = 1 << 10
 func (l *lane) decide(ctx context.Context) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
-	l.look(time.Now())
+	l.look(ctx, time.Now())
 	for l.wait(ctx, timer) {
 		for range batch { // whatever else has happened comes before the next decision
 			if !l.more() {
@@ -161,9 +161,9 @@ func (l *lane) wait(ctx context.Context, timer *time.Timer) bool {
 	case process := <-l.lost:
 		l.dead(ctx, process)
 	case <-l.changed:
-		l.look(time.Now())
+		l.look(ctx, time.Now())
 	case <-timer.C:
-		l.look(time.Now())
+		l.look(ctx, time.Now())
 	case <-ctx.Done():
 		return false
 	}
@@ -222,20 +222,29 @@ func (l *lane) abandon(ctx context.Context, keys []string) {
 // dead takes the news that a process is gone: a worker's jobs come again, a frontend's are dropped.
 func (l *lane) dead(ctx context.Context, process string) {
 	now := time.Now()
-	delete(l.known, process)
-	for _, j := range l.law.RemoveWorker(process, now) {
-		if err := deliveryOf(j).Reclaim(); err != nil {
-			l.log.WarnContext(ctx, "job of a dead worker not reclaimed, it comes again after ack_wait", slog.String("worker", process), slog.Any("error", err))
-		}
+	if slices.ContainsFunc(l.d.deps.Fleet.Workers(), func(a wire.Announcement) bool { return a.ID == process }) {
+		l.look(ctx, now) // another process has its name by now
+		return
 	}
+	delete(l.known, process)
+	l.reclaim(ctx, process, l.law.RemoveWorker(process, now))
 	for _, j := range l.law.RemoveFrontend(process) {
 		l.drop(ctx, j, "frontend_gone")
 	}
 }
 
+// reclaim has the jobs come again that a worker has lost.
+func (l *lane) reclaim(ctx context.Context, worker string, jobs []*schedule.Job) {
+	for _, j := range jobs {
+		if err := deliveryOf(j).Reclaim(); err != nil {
+			l.log.WarnContext(ctx, "job of a dead worker not reclaimed, it comes again after ack_wait", slog.String("worker", worker), slog.Any("error", err))
+		}
+	}
+}
+
 // look tells the law what has changed among the workers of the model. Those that are dead come by
-// lost, so that their jobs are seen to.
-func (l *lane) look(now time.Time) {
+// lost, so that their jobs are seen to; those of a worker that came back anew are seen to here.
+func (l *lane) look(ctx context.Context, now time.Time) {
 	for _, a := range l.d.deps.Fleet.Workers() {
 		if a.Role == wire.RoleFrontend || !slices.ContainsFunc(a.Models, func(m wire.Model) bool { return m.ID == l.model }) {
 			continue
@@ -246,9 +255,9 @@ func (l *lane) look(now time.Time) {
 			continue
 		}
 		l.known[a.ID] = a
-		l.law.SetWorker(schedule.Worker{
+		l.reclaim(ctx, a.ID, l.law.SetWorker(schedule.Worker{
 			ID: a.ID, Role: a.Role, Started: a.Started, Capacity: a.Load.Capacity, Slots: a.Load.Slots, Ready: a.Ready, Leaving: a.Leaving,
-		}, now)
+		}, now))
 	}
 }
 

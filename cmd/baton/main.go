@@ -131,6 +131,8 @@ func run(ctx context.Context, args []string) error {
 		return app.RunEngine(ctx, &cfg, os.Stderr)
 	case "bench", "bench run":
 		return cmd.Bench.Run.run(ctx, os.Stdout)
+	case "bench reference":
+		return cmd.Bench.Reference.run(ctx, os.Stdout)
 	case "keys new":
 		return app.NewKey(os.Stdout, cmd.Keys.New.Name, cmd.Keys.New.Class, cmd.Keys.New.Append)
 	case "keys hash":

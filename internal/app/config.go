@@ -50,6 +50,8 @@ type Up struct {
 	DecodeBatch  int `yaml:"decode_batch" help:"most tokens in one iteration of a decode engine; 0: sim.max_batch_tokens"`
 	DecodeChunk  int `yaml:"decode_chunk" help:"most tokens of one prompt in one iteration of a decode engine, so that handles are read beside a local prefill; 0: sim.long_prefill_threshold"`
 
+	DecodeSlow float64 `yaml:"decode_slow" help:"how many times slower than its profile a decode engine is; 0: as the profile says"`
+
 	Drain time.Duration `yaml:"drain_timeout" help:"how long requests may go on after Ctrl-C; it stands in for the drain timeouts of api, prefill and decode"`
 }
 

@@ -100,6 +100,7 @@ func (u *Up) engine(cfg enginesim.Config, role wire.Role) enginesim.Config {
 	case wire.RoleDecode:
 		cfg.MaxBatchTokens = cmp.Or(u.DecodeBatch, cfg.MaxBatchTokens)
 		cfg.LongPrefillThreshold = cmp.Or(u.DecodeChunk, cfg.LongPrefillThreshold)
+		cfg.Faults.Slow = cmp.Or(u.DecodeSlow, cfg.Faults.Slow)
 	case wire.RoleBoth, wire.RoleFrontend:
 	}
 	return cfg

@@ -4,39 +4,36 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/baton-llm/baton/internal/app"
 	"github.com/baton-llm/baton/internal/bench"
 	"github.com/baton-llm/baton/internal/bench/workload"
 )
 
-// Load is how much of the benchmark to run.
-type Load struct {
-	Specs       []workload.Spec
-	Concurrency int // most requests in flight at the client; 0: all at once
+// Outcome is what came of a case.
+type Outcome struct {
+	Case
+
+	Result *bench.Result
+	Took   time.Duration // of real time
 }
 
-// Burst is the reference workload, or its first n prompts.
-func Burst(n int) Load {
-	spec := workload.Default()
-	spec.NumPrompts = n
-	return Load{Specs: []workload.Spec{spec}}
-}
-
-// InMemory runs one row within this process, whose clock may be virtual.
-func InMemory(ctx context.Context, cfg app.Config, load Load, logs io.Writer) (*bench.Result, error) {
-	plan, err := workload.Plan(load.Specs, bench.Completions, 0)
+// inMemory runs a case within this process, whose clock may be virtual.
+func (c *Case) inMemory(ctx context.Context, logs io.Writer) (*bench.Result, error) {
+	plan, err := workload.Plan(c.Specs, bench.Completions, 0)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("plan %s: %w", c.Name, err)
 	}
+	cfg := c.Config()
 	var result *bench.Result
 	err = app.RunInMemory(ctx, &cfg, logs, func(ctx context.Context, dial app.Dialer) (err error) {
 		target := bench.Target{URL: app.MemoryURL, Endpoint: bench.Completions, Model: cfg.Sim.Model, Dial: dial}
-		result, err = bench.Run(ctx, target, plan, bench.Options{IgnoreEOS: true, MaxConcurrency: load.Concurrency})
+		result, err = bench.Run(ctx, target, plan, bench.Options{IgnoreEOS: true, MaxConcurrency: c.Concurrency})
 		return err
 	})
 	if err != nil {
-		return nil, fmt.Errorf("run the benchmark in memory: %w", err)
+		return nil, fmt.Errorf("run %s: %w", c.Name, err)
 	}
 	return result, nil
 }

@@ -66,7 +66,7 @@ func (c *call) frame(id relay.RunID, f *wire.Frame, now time.Time) (keep bool, a
 // the job, so the one before it is probably dead; it is not cancelled, for its handle is as good.
 func (c *call) prefilling(id relay.RunID, f *wire.Frame, now time.Time) (_ bool, after func()) {
 	switch {
-	case c.req.Whole || c.begun:
+	case c.req.Whole || c.whole && c.begun:
 		return false, nil
 	case c.state == Queued:
 		c.taken(now)

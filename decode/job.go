@@ -22,9 +22,10 @@ type attempt struct {
 	job         *wire.DecodeJob
 	traceparent string
 	log         *slog.Logger
-	told        bool      // the answer has begun: no other worker can do the job from its start
-	last        time.Time // when the last event of a stream came
-	counting    bool // the engine was asked for usage that the client did not ask for
+	told        bool         // the answer has begun: no other worker can do the job from its start
+	counted     wire.EndInfo // by the engine, of an answer that is complete
+	last        time.Time    // when the last event of a stream came
+	counting    bool         // the engine was asked for usage that the client did not ask for
 }
 
 // work runs one job to one of its ends: done, cancelled, returned to the queue, failed.
@@ -36,7 +37,9 @@ func (w *Worker) work(ctx context.Context, d *worker.Delivery[wire.DecodeJob], _
 	}
 	start := time.Now()
 	err := a.decode(ctx, d.Deliveries)
-	w.deps.Reporter.End(job.Request.MsgID())
+	w.deps.Reporter.Set(wire.JobReport{
+		Key: job.Request.MsgID(), Stage: wire.StageEnded, Tokens: a.counted.PromptTokens, Cached: a.counted.CachedTokens,
+	})
 	// A handle's second delivery would be refused, so the router must hear of a stopped job.
 	back := job.Whole && !a.told
 	w.metrics.jobs.WithLabelValues(worker.Conclude(ctx, a.run, d, back, err, a.log)).Inc()
@@ -86,6 +89,7 @@ func (a *attempt) decode(stop context.Context, deliveries int) (err error) {
 		}
 		return err
 	}
+	a.counted = info
 	if err := a.run.SendJSON(ctx, wire.End, info); err != nil {
 		return worker.Ended(ctx, err)
 	}

@@ -43,7 +43,6 @@ func (c client) Stream(ctx context.Context, call engine.Call) (Stream, error) {
 // Reporter tells the dispatchers how far jobs are and how fast tokens come; *worker.Reporter is one.
 type Reporter interface {
 	Set(j wire.JobReport)
-	End(key string)
 	Gap(d time.Duration, now time.Time)
 }
 
@@ -113,10 +112,7 @@ const capacityEvery = 10 * time.Second
 func (w *Worker) take(ctx context.Context, job *wire.DecodeJob) (release func(), err error) {
 	r := w.report(job)
 	w.deps.Reporter.Set(r)
-	if _, err := w.room.Wait(ctx, 1, nil); err != nil {
-		return nil, err
-	}
-	return w.room.Fit(ctx, r.KV)
+	return w.room.Enter(ctx, r.KV, r.KV, nil)
 }
 
 // report is how a job stands when it comes.

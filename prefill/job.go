@@ -68,7 +68,10 @@ func (w *Worker) prefill(ctx context.Context, run worker.Run, job *wire.PrefillJ
 	if err := w.publish(ctx, next); err != nil {
 		return err
 	}
-	info := wire.HandedInfo{Prefill: took, PromptTokens: handle.PromptTokens, CachedTokens: handle.CachedTokens, DecodeWorker: next.Worker}
+	info := wire.HandedInfo{
+		Prefill: took, PromptTokens: handle.PromptTokens, CachedTokens: handle.CachedTokens,
+		DecodeWorker: next.Worker, Lease: time.Until(handle.Expires),
+	}
 	if err := run.SendJSON(run.Context(), wire.Handed, info); err != nil {
 		log.DebugContext(ctx, "nobody waits for the handle", slog.Any("error", err))
 	}
@@ -137,8 +140,9 @@ func (w *Worker) publish(ctx context.Context, job *wire.DecodeJob) error {
 	ctx, cancel := context.WithDeadline(ctx, job.Handle.Expires)
 	defer cancel()
 	for pause := firstPause; ; pause = min(2*pause, mostPause) {
-		err := w.deps.Next(ctx, job)
+		at, err := w.deps.Next.Publish(ctx, job)
 		if err == nil {
+			w.queued(job.Handle.Serial, at.Seq)
 			return nil
 		}
 		select {

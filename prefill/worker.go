@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/baton-llm/baton/internal/bus"
 	"github.com/baton-llm/baton/internal/engine"
 	"github.com/baton-llm/baton/internal/wire"
 	"github.com/baton-llm/baton/internal/worker"
@@ -21,8 +22,11 @@ type Engine interface {
 	Post(ctx context.Context, call engine.Call) ([]byte, error)
 }
 
-// Next publishes a job to the decode queue. The same job published twice must be one job.
-type Next func(ctx context.Context, job *wire.DecodeJob) error
+// Next is the queue of the decode workers. The same job published twice must be one job.
+type Next interface {
+	Publish(ctx context.Context, job *wire.DecodeJob) (bus.Receipt, error)
+	Remove(ctx context.Context, seq uint64) (bool, error)
+}
 
 // Reporter tells the dispatchers how far jobs are; *worker.Reporter is one.
 type Reporter interface {
@@ -56,15 +60,21 @@ type Worker struct {
 	log     *slog.Logger
 
 	mu    sync.Mutex
-	ratio float64           // real prompt tokens per estimated one, moving average
-	keys  map[uint64]string // of the jobs whose handles are open, by serial
+	ratio float64            // real prompt tokens per estimated one, moving average
+	out   map[uint64]*handed // jobs whose handles are open, by serial
+}
+
+// handed is a job whose handle is out.
+type handed struct {
+	key string // of the job
+	seq uint64 // of its decode job in the queue; 0: not there yet
 }
 
 // New returns the worker named id; Run starts it.
 func New(cfg Config, id string, deps Deps) *Worker {
 	m := newMetrics(deps.Registerer)
 	return &Worker{
-		cfg: cfg, id: id, deps: deps, metrics: m, ratio: 1, keys: map[uint64]string{},
+		cfg: cfg, id: id, deps: deps, metrics: m, ratio: 1, out: map[uint64]*handed{},
 		log: deps.Log.With(slog.String("worker", id)),
 		// Two prompts may always be there, so that the engine finds the next one waiting
 		// however long they are.
@@ -120,19 +130,31 @@ func (w *Worker) Control(sender string, c wire.Control) {
 func (w *Worker) opened(serial uint64, key string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.keys[serial] = key
+	w.out[serial] = &handed{key: key}
 }
 
-// closed reports the end of a handle's job here: the engine holds nothing of it any more.
-func (w *Worker) closed(serial uint64) {
+// queued notes where the decode job of an open handle is.
+func (w *Worker) queued(serial, seq uint64) {
 	w.mu.Lock()
-	key, ok := w.keys[serial]
-	delete(w.keys, serial)
+	defer w.mu.Unlock()
+	if h := w.out[serial]; h != nil {
+		h.seq = seq
+	}
+}
+
+// closed reports the end of a handle's job here: the engine holds nothing of it any more. It returns
+// where the decode job was put; 0: nowhere.
+func (w *Worker) closed(serial uint64) (seq uint64) {
+	w.mu.Lock()
+	h := w.out[serial]
+	delete(w.out, serial)
 	w.mu.Unlock()
-	if ok {
-		w.deps.Reporter.End(key)
+	if h != nil {
+		w.deps.Reporter.End(h.key)
+		seq = h.seq
 	}
 	w.room.Notify()
+	return seq
 }
 
 // expire ends the handles whose lease is over, until ctx ends.
@@ -143,30 +165,39 @@ func (w *Worker) expire(ctx context.Context) {
 		select {
 		case now := <-tick.C:
 			serials := w.deps.Ledger.Expire(now)
+			if len(serials) == 0 {
+				continue
+			}
+			w.log.WarnContext(ctx, "handles expired unread", slog.Int("handles", len(serials)))
+			var unread []uint64
 			for _, serial := range serials {
-				w.closed(serial)
+				if seq := w.closed(serial); seq != 0 {
+					unread = append(unread, seq)
+				}
 			}
-			if n := len(serials); n > 0 {
-				w.log.WarnContext(ctx, "handles expired unread", slog.Int("handles", n))
-			}
+			w.withdraw(ctx, unread)
 		case <-ctx.Done():
 			return
 		}
 	}
 }
 
+// withdraw removes decode jobs whose handles are void: the worker that they are for may be gone, and
+// nobody else takes them. What cannot be removed ends by its age.
+func (w *Worker) withdraw(ctx context.Context, seqs []uint64) {
+	for _, seq := range seqs {
+		if _, err := w.deps.Next.Remove(ctx, seq); err != nil {
+			w.log.DebugContext(ctx, "void decode job not removed", slog.Any("error", err))
+			return // the next one would not go either
+		}
+	}
+}
+
 // take waits until the engine may have one more prompt and, with it, one more handle may be out.
 func (w *Worker) take(ctx context.Context, job *wire.PrefillJob) (release func(), err error) {
-	key := job.MsgID()
-	w.deps.Reporter.Set(wire.JobReport{Key: key, Stage: wire.StagePrefilling, Tokens: w.estimate(job), KV: w.estimate(job)})
-	_, err = w.room.Wait(ctx, 1, func(context.Context) bool {
-		jobs, _, _ := w.room.Used()
-		return jobs+w.deps.Ledger.Open() < w.cfg.MaxHandles
-	})
-	if err != nil {
-		return nil, err
-	}
-	return w.room.Add(w.estimate(job)), nil
+	tokens := w.estimate(job)
+	w.deps.Reporter.Set(wire.JobReport{Key: job.MsgID(), Stage: wire.StagePrefilling, Tokens: tokens, KV: tokens})
+	return w.room.Enter(ctx, tokens, 1, func(jobs int) bool { return jobs+w.deps.Ledger.Open() < w.cfg.MaxHandles })
 }
 
 // estimate is the length of a prompt in tokens, by what the engine counted of earlier ones.

@@ -79,6 +79,9 @@ func (r *Router) clean(ctx context.Context) {
 		select {
 		case now := <-tick.C:
 			r.bodies.expire(now)
+			for _, c := range r.inFlight() {
+				c.lapsed(now)
+			}
 		case <-ctx.Done():
 			timer := time.AfterFunc(r.cfg.CleanupTimeout, cancel)
 			defer timer.Stop()
@@ -94,10 +97,10 @@ func (r *Router) do(ctx context.Context, c chore) {
 	var err error
 	switch c.what {
 	case queuedJob:
-		// A dispatcher may hold it; one that does not hear of it has its worker find out.
-		err = r.deps.Abandon(c.job.model, []string{c.job.key})
-		_, e := r.deps.Queue.Remove(ctx, c.job.seq)
-		err = errors.Join(err, e)
+		_, err = r.deps.Queue.Remove(ctx, c.job.seq)
+		// A dispatcher may hold it; one that does not hear of it has its worker find out. It is told
+		// afterwards, or it could fetch the job in between.
+		err = errors.Join(err, r.deps.Abandon(c.job.model, []string{c.job.key}))
 	case storedBody:
 		err = r.deps.Bodies.DeleteBody(ctx, c.ref)
 	}

@@ -29,6 +29,7 @@ type Fleet interface {
 	Model(id string) (fleet.Status, bool)
 	Models() []wire.Model
 	Missing() []string
+	Alive(worker string) bool
 	OnGone(func(worker string))
 }
 
@@ -157,8 +158,8 @@ func (r *Router) Drain(ctx context.Context) error {
 }
 
 // Do admits, publishes and waits until the first piece of a streaming answer, the whole of another
-// one, or its failure exists. The error is an *Error, or ctx's cause. When ctx ends, even after Do has returned, the client has
-// left: the request is cancelled wherever it is. The answer must be closed.
+// one, or its failure exists. The error is an *Error, or ctx's cause. When ctx ends, even after Do has
+// returned, the client has left: the request is cancelled wherever it is. The answer must be closed.
 func (r *Router) Do(ctx context.Context, req *Request) (*Answer, error) {
 	if ctx.Err() != nil {
 		return nil, ended(context.Cause(ctx))

@@ -39,12 +39,7 @@ func (p *process) stages(id, url string, role wire.Role, connector kvtransfer.Co
 	frames := worker.FromSender(sender)
 	if prefills {
 		s.prefill = prefill.New(p.cfg.Prefill, id, prefill.Deps{
-			Jobs: s.assigned.Split,
-			Next: func(ctx context.Context, job *wire.DecodeJob) error {
-				_, err := p.bus.Decode().Publish(ctx, job)
-				return err
-			},
-			Reporter: s.reporter, Frames: frames, Bodies: p.bus, Engine: client, EngineURL: url, Connector: connector,
+			Jobs: s.assigned.Split, Next: p.bus.Decode(), Reporter: s.reporter, Frames: frames, Bodies: p.bus, Engine: client, EngineURL: url, Connector: connector,
 			Ledger: kvtransfer.NewLedger(reg), Registerer: reg, Tracer: p.tracer, Log: p.log,
 		})
 	}

@@ -88,6 +88,8 @@ func (p *process) worker(ctx context.Context, id string, role wire.Role, url str
 		}
 	}, log)
 	probe.changed = announcer.Now
+	told := context.AfterFunc(ctx, announcer.Now) // that it is leaving: dispatchers shall send nothing more
+	defer told()
 	infra := newLayer(ctx)
 	infra.run(sender.Run)
 	infra.run(parts.reporter.Run)

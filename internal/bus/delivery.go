@@ -21,7 +21,7 @@ type message interface {
 }
 
 // Delivery is one job in the hands of this process. From Fetch on, the bus keeps it alive at the
-// server until Done, Retry or Drop; whoever holds it must call exactly one of them. A process that
+// server until Done, Retry, Drop, Forget or Forward; whoever holds it must call exactly one of them. A process that
 // dies loses it to another after the queue's ack_wait. Methods are safe for concurrent use.
 type Delivery[J any] struct {
 	Job        J
@@ -55,6 +55,14 @@ func (d *Delivery[J]) Retry(ctx context.Context, delay time.Duration) error {
 // Drop removes the job without its having been done.
 func (d *Delivery[J]) Drop(ctx context.Context) error {
 	return d.settle(ctx, "drop", func(context.Context) error { return d.msg.Term() })
+}
+
+// Forget lets go of a delivery that the server has given up already and delivered again: nothing is
+// said of it any more.
+func (d *Delivery[J]) Forget() {
+	if d.settled.CompareAndSwap(false, true) {
+		d.queue.forget(d)
+	}
 }
 
 // KeepAlive restarts the job's ack_wait now; the bus does so by itself, so this is only for a

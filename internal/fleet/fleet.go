@@ -49,7 +49,7 @@ type model struct {
 }
 
 // Status counts the workers of one model that take work.
-type Status struct{ Prefill, Decode int }
+type Status struct{ Prefill, Decode, Both int }
 
 // New makes a Fleet that knows nobody; Run makes it listen.
 func New(t Transport, cfg Config, reg prometheus.Registerer, log *slog.Logger) *Fleet {
@@ -219,7 +219,7 @@ func (f *Fleet) tell() {
 
 // count sets the gauge. It needs the lock.
 func (f *Fleet) count() {
-	for _, role := range []wire.Role{wire.RoleFrontend, wire.RolePrefill, wire.RoleDecode} {
+	for _, role := range []wire.Role{wire.RoleFrontend, wire.RolePrefill, wire.RoleDecode, wire.RoleBoth} {
 		n := map[string]int{"ready": 0, "starting": 0, "leaving": 0}
 		for _, p := range f.processes {
 			if p.said.Role == role {
@@ -271,6 +271,8 @@ func (f *Fleet) status(id string, leaving bool) Status {
 			s.Prefill++
 		case wire.RoleDecode:
 			s.Decode++
+		case wire.RoleBoth:
+			s.Both++
 		case wire.RoleFrontend:
 		}
 	}
@@ -278,8 +280,8 @@ func (f *Fleet) status(id string, leaving bool) Status {
 }
 
 // Missing says, for people, what keeps requests from being served; it is empty if every model
-// that has a worker has one of each role. A model whose workers have all left is not missed
-// while another is served.
+// that has a worker has one of each role, or one that is both. A model whose workers have all left is
+// not missed while another is served.
 func (f *Fleet) Missing() []string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -297,10 +299,10 @@ func (f *Fleet) Missing() []string {
 	for _, m := range f.known() {
 		s := f.status(m.ID, false)
 		var missing []string
-		if s.Prefill == 0 {
+		if s.Prefill+s.Both == 0 {
 			missing = append(missing, "no prefill worker for model "+m.ID)
 		}
-		if s.Decode == 0 {
+		if s.Decode+s.Both == 0 {
 			missing = append(missing, "no decode worker for model "+m.ID)
 		}
 		switch len(missing) {

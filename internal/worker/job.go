@@ -122,7 +122,7 @@ func Conclude[J any](ctx context.Context, run Run, d *Delivery[J], back bool, er
 		outcome = "done"
 	case errors.As(err, &failure):
 	case errors.Is(err, ErrStopping) && back && !d.Last:
-		outcome, ack = "returned", func(ctx context.Context) error { return d.Ack.Retry(ctx, 0) }
+		outcome, ack = "returned", func(ctx context.Context) error { return d.Ack.Retry(ctx, returnDelay) }
 	case errors.Is(err, ErrStopping):
 		failure = Failed(wire.WorkerStopping, err)
 	case run.Context().Err() != nil:

@@ -13,23 +13,42 @@ const (
 	mostFetched = 32              // jobs in one fetch
 	fetchWait   = 5 * time.Second // of one fetch: the queue wakes us
 	retryFetch  = time.Second
-	mostWaiting = 1024 // assigned jobs that wait for their stage; a dispatcher sends far fewer
+	mostWaiting = 1024 // jobs of one source that wait for their stage; a dispatcher sends far fewer
+	// returnDelay is between a job's return by a worker that takes none and its next delivery: time for
+	// the dispatchers to learn that, or they would send it here again and again.
+	returnDelay = 250 * time.Millisecond
 )
 
-// FromQueue is the source of the jobs that a queue has under key.
+// FromQueue is the source of the jobs that a queue has under key. Jobs that wait for the stage wait
+// here: the bus keeps alive only what it has yielded, and a handle that is delivered twice is lost.
 func FromQueue[J any](jobs Jobs[J], key string, log *slog.Logger) Source[J] {
 	return func(ctx context.Context, take func(*Delivery[J])) {
-		for ctx.Err() == nil {
-			for d, err := range jobs.Fetch(ctx, key, mostFetched, fetchWait) {
-				if err != nil {
-					if ctx.Err() == nil {
-						log.WarnContext(ctx, "fetch failed", slog.Any("error", err))
-						sleep(ctx, retryFetch)
-					}
-					break
+		inbox := make(chan *Delivery[J], mostWaiting)
+		var g sync.WaitGroup
+		defer g.Wait()
+		g.Go(func() {
+			defer close(inbox)
+			fetch(ctx, jobs, key, inbox, log)
+		})
+		for d := range inbox { // after ctx's end take hands back, so that fetch is never stuck
+			take(d)
+		}
+	}
+}
+
+// fetch brings jobs in until ctx ends. Only the last one of a fetch can have to wait.
+func fetch[J any](ctx context.Context, jobs Jobs[J], key string, inbox chan *Delivery[J], log *slog.Logger) {
+	for ctx.Err() == nil {
+		n := max(1, min(mostFetched, cap(inbox)-len(inbox)))
+		for d, err := range jobs.Fetch(ctx, key, n, fetchWait) {
+			if err != nil {
+				if ctx.Err() == nil {
+					log.WarnContext(ctx, "fetch failed", slog.Any("error", err))
+					sleep(ctx, retryFetch)
 				}
-				take(d)
+				break
 			}
+			inbox <- d
 		}
 	}
 }
@@ -45,8 +64,8 @@ type Assignments struct {
 	stopped bool
 }
 
-// NewAssignments makes the assignments of a worker with the stages that its role allows: a nil channel
-// takes no job, so those for a missing stage go back to their queue.
+// NewAssignments makes the assignments of a worker; one without prefills has no stage for split jobs,
+// which go back to their queue.
 func NewAssignments(prefills bool, log *slog.Logger) *Assignments {
 	a := &Assignments{whole: make(chan *Delivery[wire.DecodeJob], mostWaiting), log: log}
 	if prefills {
@@ -73,11 +92,12 @@ func (a *Assignments) Put(d *Delivery[wire.PrefillJob]) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), finishTime)
 	defer cancel()
-	if err := d.Ack.Retry(ctx, 0); err != nil {
+	if err := d.Ack.Retry(ctx, returnDelay); err != nil {
 		a.log.WarnContext(ctx, "job that this worker cannot take not handed back", slog.String("request_id", d.Job.ID), slog.Any("error", err))
 	}
 }
 
+// offer tells whether c had room; a nil channel never has.
 func offer[T any](c chan T, v T) bool {
 	select {
 	case c <- v:

@@ -26,7 +26,10 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m, goleak.IgnoreCurrent())
 }
 
-const model = "m"
+const (
+	model  = "m"
+	client = "f1" // the frontend that all jobs are of
+)
 
 var quiet = slog.New(slog.DiscardHandler)
 
@@ -53,8 +56,12 @@ func (f *fleet) OnGone(g func(string)) { f.gone = append(f.gone, g) }
 func (f *fleet) OnChange(g func())     { f.changed = append(f.changed, g) }
 
 func (f *fleet) set(id string) {
+	a := wire.Announcement{ID: id, Role: wire.RoleBoth, Ready: true, Models: f.Models(), Load: wire.Load{Capacity: 1 << 20, Slots: 1024}}
+	if id == client {
+		a = wire.Announcement{ID: id, Role: wire.RoleFrontend, Ready: true}
+	}
 	f.mu.Lock()
-	f.workers[id] = wire.Announcement{ID: id, Role: wire.RoleBoth, Ready: true, Models: f.Models(), Load: wire.Load{Capacity: 1 << 20, Slots: 1024}}
+	f.workers[id] = a
 	f.mu.Unlock()
 	for _, g := range f.changed {
 		g()
@@ -99,18 +106,20 @@ func inBubble(t *testing.T, test func(s *site)) {
 	})
 }
 
+const ackWait = 5 * time.Second
+
 func (s *site) bus(name string) *bus.Bus {
 	s.Helper()
-	b, _ := s.connect(name)
+	b, _ := s.connect(name, ackWait)
 	return b
 }
 
 // connect also returns what ends the connection, and with it the word that the process's jobs are in
 // good hands.
-func (s *site) connect(name string) (b *bus.Bus, end func()) {
+func (s *site) connect(name string, ackWait time.Duration) (b *bus.Bus, end func()) {
 	s.Helper()
 	cfg := bus.DefaultConfig()
-	cfg.Prefill.AckWait = 5 * time.Second
+	cfg.Prefill.AckWait = ackWait
 	b, err := bus.Connect(s.Context(), cfg, name, s.server, prometheus.NewRegistry(), quiet)
 	if err != nil {
 		s.Fatal(err)
@@ -120,18 +129,39 @@ func (s *site) connect(name string) (b *bus.Bus, end func()) {
 	return b, end
 }
 
-// frontend is one process with a dispatcher. kill ends it without a word to the others.
+// frontend is one process with a dispatcher. kill ends it without a word to the others, leave as it
+// should.
 type frontend struct {
-	fleet *fleet
-	kill  func()
+	fleet       *fleet
+	reg         *prometheus.Registry
+	kill, leave func()
+	cut         func() // ends only the connection
+}
+
+// held is how many jobs the frontend says that it holds.
+func (f *frontend) held(t *testing.T) int {
+	t.Helper()
+	families, err := f.reg.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, family := range families {
+		if family.GetName() == "baton_dispatch_held_jobs" {
+			return int(family.GetMetric()[0].GetGauge().GetValue())
+		}
+	}
+	t.Fatal("the dispatcher does not say how many jobs it holds")
+	return 0
 }
 
 func (s *site) frontend(name string, law schedule.Config, workers ...string) *frontend {
 	s.Helper()
-	b, end := s.connect(name)
+	b, end := s.connect(name, ackWait)
 	f := &fleet{workers: map[string]wire.Announcement{}}
+	f.set(client)
+	reg := prometheus.NewRegistry()
 	d := dispatch.New(dispatch.DefaultConfig(), law, name, dispatch.Deps{
-		Queue: b.Prefill(), Subscribe: b.Subscribe, Fleet: f, Registerer: prometheus.NewRegistry(), Log: quiet,
+		Queue: b.Prefill(), Subscribe: b.Subscribe, Fleet: f, Registerer: reg, Log: quiet,
 	})
 	for _, w := range workers {
 		f.set(w)
@@ -139,15 +169,18 @@ func (s *site) frontend(name string, law schedule.Config, workers ...string) *fr
 	ctx, cancel := context.WithCancel(s.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- d.Run(ctx) }()
-	kill := sync.OnceFunc(func() {
-		end()
+	leave := sync.OnceFunc(func() {
 		cancel()
 		if err := <-ended; err != nil {
 			s.Errorf("Run = %v", err)
 		}
 	})
+	kill := func() {
+		end()
+		leave()
+	}
 	s.stops = append(s.stops, kill)
-	return &frontend{fleet: f, kill: kill}
+	return &frontend{fleet: f, reg: reg, kill: kill, leave: leave, cut: end}
 }
 
 // worker takes what is assigned to it, does each job in a time of its own and reports.
@@ -206,7 +239,7 @@ func serve(t *testing.T) func(*worker, *dispatch.Delivery) {
 
 func request(i int, class wire.Class) *wire.PrefillJob {
 	return &wire.PrefillJob{Request: wire.Request{
-		ID: fmt.Sprintf("r%03d", i), Frontend: "f1", Stream: uint64(i), Attempt: 1, Model: model, Class: class,
+		ID: fmt.Sprintf("r%03d", i), Frontend: client, Stream: uint64(i), Attempt: 1, Model: model, Class: class,
 		PromptTokens: 8192, MaxTokens: 100, Admitted: time.Now(),
 	}}
 }
@@ -319,8 +352,96 @@ func TestJobsOfADeadFrontendAreDropped(t *testing.T) {
 		s.publish(client, request(1, wire.Standard), request(2, wire.Standard)) // of f1
 		time.Sleep(time.Second)
 		f.fleet.lose("f1")
-		time.Sleep(time.Second)
+		time.Sleep(20 * time.Second)
 		s.empty(client)
+		if n := f.held(t); n != 0 {
+			t.Errorf("%d jobs are held, want none", n)
+		}
+	})
+}
+
+// The frontend was dead before this process came, so nobody tells it.
+func TestJobsOfALongDeadFrontendAreDropped(t *testing.T) {
+	inBubble(t, func(s *site) {
+		client := s.bus("client")
+		s.publish(client, request(1, wire.Standard))
+		f := s.frontend("f2", aggregated())
+		f.fleet.lose("f1")
+		time.Sleep(20 * time.Second)
+		s.empty(client)
+	})
+}
+
+// A frontend that is only slow still has its clients.
+func TestJobsOfASilentFrontendAreKeptForAWhile(t *testing.T) {
+	inBubble(t, func(s *site) {
+		f := s.frontend("f2", aggregated())
+		client := s.bus("client")
+		s.publish(client, request(1, wire.Standard))
+		for range 3 {
+			f.fleet.lose("f1")
+			time.Sleep(10 * time.Second)
+			f.fleet.set("f1")
+			time.Sleep(time.Second)
+		}
+		if n := f.held(t); n != 1 {
+			t.Errorf("%d jobs are held, want the one", n)
+		}
+	})
+}
+
+// What a dispatcher holds when it ends is another's as soon as that is the one to get the jobs, long
+// before the server gives the first one up.
+func TestJobsOfADispatcherThatLeavesAreHandedBack(t *testing.T) {
+	inBubble(t, func(s *site) {
+		first := s.frontend("f1", aggregated())
+		second := s.frontend("f2", aggregated())
+		client := s.bus("client")
+		for i := range 50 {
+			s.publish(client, request(i, wire.Standard))
+		}
+		time.Sleep(time.Second)
+		if first.held(t)+second.held(t) != 50 || first.held(t)*second.held(t) != 0 {
+			t.Fatalf("%d and %d jobs are held, want all by one", first.held(t), second.held(t))
+		}
+		if first.held(t) == 0 {
+			first, second = second, first
+		}
+		first.leave()
+		time.Sleep(ackWait - time.Second)
+		if first.held(t) != 0 || second.held(t) != 50 {
+			t.Errorf("%d and %d jobs are held, want all by the other", first.held(t), second.held(t))
+		}
+	})
+}
+
+// A job that the server gives up, because it has not heard of it for too long, comes again while the
+// first delivery is still here. It is one job.
+func TestJobThatComesAgainIsHeldOnce(t *testing.T) {
+	inBubble(t, func(s *site) {
+		f := s.frontend("f1", aggregated())
+		client := s.bus("client")
+		s.publish(client, request(1, wire.Standard), request(2, wire.Standard))
+		time.Sleep(time.Second)
+		hasty, _ := s.connect("hasty", time.Second)
+		if err := hasty.Prefill().Hold(s.Context(), model); err != nil { // which makes the server wait for less than the dispatcher thinks
+			t.Fatal(err)
+		}
+		time.Sleep(20 * time.Second)
+		if n := f.held(t); n != 2 {
+			t.Errorf("%d jobs are held, want 2", n)
+		}
+		w := s.worker("w1", serve(t))
+		f.fleet.set("w1")
+		time.Sleep(20 * time.Second)
+		got := w.jobs()
+		slices.Sort(got)
+		if got := slices.Compact(got); len(got) != 2 {
+			t.Errorf("assigned %v, want both", got)
+		}
+		if n := f.held(t); n != 0 {
+			t.Errorf("%d jobs are still held", n)
+		}
 	})
 }
 
@@ -341,6 +462,23 @@ func TestJobOfADeadWorkerComesAgainAtOnce(t *testing.T) {
 		}
 		time.Sleep(10 * time.Second)
 		s.empty(client)
+	})
+}
+
+// Nothing goes out while there is no connection. In virtual time a dispatcher that tries again without a
+// pause would never let it pass.
+func TestDispatcherWithoutAConnectionPauses(t *testing.T) {
+	inBubble(t, func(s *site) {
+		f := s.frontend("f1", aggregated())
+		client := s.bus("client")
+		s.publish(client, request(1, wire.Standard), request(2, wire.Standard))
+		time.Sleep(time.Second)
+		f.cut()
+		f.fleet.set("w1")
+		time.Sleep(10 * time.Second)
+		if n := f.held(t); n != 2 {
+			t.Errorf("%d jobs are held, want both", n)
+		}
 	})
 }
 

@@ -19,6 +19,8 @@ const (
 	batch      = 256                    // jobs in one fetch, and events between two decisions
 	fetchWait  = time.Second            // of one fetch: well below the time after which the server pins another process
 	holdEvery  = 500 * time.Millisecond // likewise, while there is no room
+	retryFetch = time.Second            // after one that failed
+	retrySend  = 100 * time.Millisecond // after a job could not be forwarded
 )
 
 // lane is the dispatching of one model. One goroutine owns the law; another fetches.
@@ -28,6 +30,8 @@ type lane struct {
 	log     *slog.Logger
 	law     *schedule.Scheduler
 	known   map[string]wire.Announcement // workers that the law knows
+	queued  map[string]*Delivery         // jobs that the law orders, by key
+	missing map[string]time.Time         // frontends of such jobs that nobody hears of, since when
 	jobs    chan *Delivery
 	reports chan *wire.Report
 	lost    chan string   // processes that are dead
@@ -41,13 +45,14 @@ type lane struct {
 func newLane(d *Dispatcher, model string) *lane {
 	return &lane{
 		d: d, model: model, log: d.log.With(slog.String("model", model)), law: schedule.New(d.law), known: map[string]wire.Announcement{},
+		queued: map[string]*Delivery{}, missing: map[string]time.Time{},
 		jobs: make(chan *Delivery, batch), reports: make(chan *wire.Report, maxReports), lost: make(chan string, maxLost),
 		gaveUp: make(chan []string, batch), changed: make(chan struct{}, 1), room: make(chan struct{}, 1),
 	}
 }
 
-// lose takes the news of a dead process. When too much news waits, a worker's absence is seen at the
-// next look at the fleet, and the jobs of a dead frontend end at their workers.
+// lose takes the news of a dead process. When too much news waits, some is lost, and the jobs of that
+// worker come again after ack_wait.
 func (l *lane) lose(process string) {
 	select {
 	case l.lost <- process:
@@ -75,6 +80,7 @@ func (l *lane) run(ctx context.Context) {
 	g.Go(func() { l.fetch(ctx) })
 	l.decide(ctx)
 	g.Wait()
+	l.handBack(ctx)
 }
 
 // fetch brings jobs in while there is room to hold them, and holds the place while there is none.
@@ -94,30 +100,29 @@ func (l *lane) fetch(ctx context.Context) {
 		}
 		for d, err := range l.d.deps.Queue.Fetch(ctx, l.model, free, fetchWait) {
 			if err != nil {
-				l.log.WarnContext(ctx, "fetch failed", slog.Any("error", err))
+				if ctx.Err() == nil {
+					l.log.WarnContext(ctx, "fetch failed", slog.Any("error", err))
+					sleep(ctx, retryFetch)
+				}
 				break
 			}
 			l.count(1, d)
 			select {
 			case l.jobs <- d:
 			case <-ctx.Done():
+				l.giveBack(ctx, d)
 			}
 		}
 	}
 }
 
-// count keeps the size of what is held.
-func (l *lane) count(n int64, d *Delivery) {
-	l.held.Add(n)
-	l.bytes.Add(n * int64(len(d.Job.Body)+jobOverhead))
-	l.d.metrics.held.Add(float64(n))
-	if n < 0 {
-		notify(l.room)
+// sleep ends early with ctx.
+func sleep(ctx context.Context, d time.Duration) {
+	select {
+	case <-time.After(d):
+	case <-ctx.Done():
 	}
 }
-
-// jobOverhead is what a job costs in memory beside its body.
-const jobOverhead = 1 << 10
 
 // decide owns the law: it takes what has happened, then has as much decided as can be.
 func (l *lane) decide(ctx context.Context) {
@@ -130,23 +135,29 @@ func (l *lane) decide(ctx context.Context) {
 				break
 			}
 		}
-		now := time.Now()
-		for _, j := range l.law.Expired(now) {
-			l.drop(ctx, j, "deadline")
-		}
-		for {
-			a, ok := l.law.Next(now)
-			if !ok {
-				break
-			}
-			l.forward(ctx, a, now)
-		}
-		next := l.d.cfg.Refresh
-		if at := l.law.Wake(now); !at.IsZero() {
-			next = min(next, max(0, at.Sub(now)))
-		}
-		timer.Reset(next)
+		timer.Reset(l.place(ctx, time.Now()))
 	}
+}
+
+// place has as many jobs placed as can be, and returns when to try again if nothing happens.
+func (l *lane) place(ctx context.Context, now time.Time) time.Duration {
+	for _, j := range l.law.Expired(now) {
+		l.drop(ctx, j, "deadline")
+	}
+	for {
+		a, ok := l.law.Next(now)
+		if !ok {
+			break
+		}
+		if !l.forward(ctx, a, now) {
+			return min(retrySend, l.d.cfg.Refresh) // the next one would not go either
+		}
+	}
+	next := l.d.cfg.Refresh
+	if at := l.law.Wake(now); !at.IsZero() {
+		next = min(next, max(0, at.Sub(now)))
+	}
+	return next
 }
 
 // wait takes one event; false when ctx has ended.
@@ -183,18 +194,8 @@ func (l *lane) more() bool {
 	return true
 }
 
-func (l *lane) add(d *Delivery) {
-	j := &d.Job
-	l.law.Add(&schedule.Job{
-		Key: j.MsgID(), Frontend: j.Frontend, Tenant: j.Tenant, Class: j.Class, Admitted: j.Admitted, Deadline: j.Deadline,
-		Tokens: j.PromptTokens, MaxTokens: j.MaxTokens, Whole: j.Whole, Prefix: j.Prefix, Ref: d,
-	}, time.Now())
-}
-
-func deliveryOf(j *schedule.Job) *Delivery { return j.Ref.(*Delivery) }
-
-// forward sends a job to its worker. One that cannot be sent stays in the law's hands.
-func (l *lane) forward(ctx context.Context, a schedule.Assigned, now time.Time) {
+// forward sends a job to its worker; false: it cannot be sent now and stays in the law's hands.
+func (l *lane) forward(ctx context.Context, a schedule.Assigned, now time.Time) bool {
 	d := deliveryOf(a.Job)
 	job := d.Job
 	a.Dispatcher, a.Waited = l.d.name, now.Sub(a.Job.Admitted)
@@ -202,16 +203,23 @@ func (l *lane) forward(ctx context.Context, a schedule.Assigned, now time.Time) 
 	if err := d.Forward(wire.AssignSubject(a.Worker), &job); err != nil {
 		l.log.WarnContext(ctx, "job not forwarded", slog.String("request_id", job.ID), slog.String("worker", a.Worker), slog.Any("error", err))
 		l.law.Undo(a, now)
-		return
+		return false
 	}
-	l.count(-1, d)
+	l.let(d)
 	l.d.metrics.assigned.WithLabelValues(string(a.Place), a.Why).Inc()
 	l.d.metrics.wait.WithLabelValues(a.Job.Class.String()).Observe(a.Waited.Seconds())
 	l.log.DebugContext(ctx, "assigned", slog.String("request_id", job.ID), slog.Int("attempt", int(job.Attempt)), slog.String("place", string(a.Place)),
 		slog.String("why", a.Why), slog.String("worker", a.Worker), slog.String("decode", a.Decode), slog.Duration("waited", a.Waited))
+	return true
 }
 
+// abandon drops jobs that nobody wants. Those that were fetched before may be on their way to the law.
 func (l *lane) abandon(ctx context.Context, keys []string) {
+	for range batch {
+		if !l.more() {
+			break
+		}
+	}
 	for _, key := range keys {
 		if j := l.law.Remove(key); j != nil {
 			l.drop(ctx, j, "abandoned")
@@ -219,7 +227,7 @@ func (l *lane) abandon(ctx context.Context, keys []string) {
 	}
 }
 
-// dead takes the news that a process is gone: a worker's jobs come again, a frontend's are dropped.
+// dead takes the news that a process is gone: a worker's jobs come again.
 func (l *lane) dead(ctx context.Context, process string) {
 	now := time.Now()
 	if slices.ContainsFunc(l.d.deps.Fleet.Workers(), func(a wire.Announcement) bool { return a.ID == process }) {
@@ -228,9 +236,6 @@ func (l *lane) dead(ctx context.Context, process string) {
 	}
 	delete(l.known, process)
 	l.reclaim(ctx, process, l.law.RemoveWorker(process, now))
-	for _, j := range l.law.RemoveFrontend(process) {
-		l.drop(ctx, j, "frontend_gone")
-	}
 }
 
 // reclaim has the jobs come again that a worker has lost.
@@ -242,10 +247,13 @@ func (l *lane) reclaim(ctx context.Context, worker string, jobs []*schedule.Job)
 	}
 }
 
-// look tells the law what has changed among the workers of the model. Those that are dead come by
-// lost, so that their jobs are seen to; those of a worker that came back anew are seen to here.
+// look tells the law what has changed among the workers of the model, and drops the jobs of dead
+// frontends. Workers that are dead come by lost, so that their jobs are seen to; those of a worker that
+// came back anew are seen to here.
 func (l *lane) look(ctx context.Context, now time.Time) {
-	for _, a := range l.d.deps.Fleet.Workers() {
+	processes := l.d.deps.Fleet.Workers()
+	l.orphans(ctx, processes, now)
+	for _, a := range processes {
 		if a.Role == wire.RoleFrontend || !slices.ContainsFunc(a.Models, func(m wire.Model) bool { return m.ID == l.model }) {
 			continue
 		}
@@ -258,15 +266,5 @@ func (l *lane) look(ctx context.Context, now time.Time) {
 		l.reclaim(ctx, a.ID, l.law.SetWorker(schedule.Worker{
 			ID: a.ID, Role: a.Role, Started: a.Started, Capacity: a.Load.Capacity, Slots: a.Load.Slots, Ready: a.Ready, Leaving: a.Leaving,
 		}, now))
-	}
-}
-
-// drop takes a job that nobody wants out of the queue.
-func (l *lane) drop(ctx context.Context, j *schedule.Job, reason string) {
-	d := deliveryOf(j)
-	l.count(-1, d)
-	l.d.metrics.dropped.WithLabelValues(reason).Inc()
-	if err := d.Drop(ctx); err != nil {
-		l.log.DebugContext(ctx, "job not dropped, it comes again after ack_wait", slog.Any("error", err))
 	}
 }

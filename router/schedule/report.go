@@ -85,6 +85,7 @@ func (s *Scheduler) hear(w *worker, j *wire.JobReport, now time.Time) {
 		return
 	}
 	news := j.Stage != l.stage
+	waited := l.waits()
 	s.change(l, now, func() {
 		l.stage = j.Stage
 		l.kv = j.KV
@@ -95,6 +96,9 @@ func (s *Scheduler) hear(w *worker, j *wire.JobReport, now time.Time) {
 			l.cached = j.Cached
 		}
 	})
+	if waited && !l.waits() {
+		w.learnPace(l, now)
+	}
 	f := l.flight
 	if f != nil && l == f.run {
 		s.renew(f.decode, now.Add(s.cfg.Lease))

@@ -104,9 +104,20 @@ func (a *ask) load(w *worker) float64 {
 	return float64(w.busy()) / many
 }
 
+// inTime reports whether the first token of a prompt would come before it is due.
+func (s *Scheduler) inTime(a *ask, w *worker, more time.Duration, now time.Time) bool {
+	if a.due.IsZero() || w.seconds == 0 {
+		return true
+	}
+	took := time.Duration(float64(w.backlog(now)+a.work(w)) * w.seconds / w.computed * float64(time.Second))
+	return !now.Add(took + more + Margin).After(a.due)
+}
+
+var Margin = 50 * time.Millisecond
+
 // windowFree reports whether the worker may get another long prompt.
 func (s *Scheduler) windowFree(w *worker, now time.Time) bool {
-	return w.longs+w.shorts == 0 || w.backlog(now) < s.cfg.PrefillWindow
+	return w.longs+w.shorts == 0 || w.longTokens+w.shortTokens < s.cfg.PrefillWindow || w.backlog(now) < Ahead
 }
 
 // nearlyIdle
@@ -165,9 +176,17 @@ func (s *Scheduler) place(e *entry, now time.Time) (choice, string) {
 	if s.cfg.Mode == Elastic {
 		prefillers = s.pure
 	}
-	c, wait := s.split(&a, prefillers, now)
+	isLate := !e.late.IsZero() && e.due.IsZero()
+	var c choice
+	wait := waitWindow
+	if !(isLate && Late == 2) {
+		c, wait = s.split(&a, prefillers, now)
+	}
 	if wait == "" || s.cfg.Mode == Split {
 		return c, wait
+	}
+	if isLate && Late == 1 {
+		return choice{}, wait
 	}
 	if w := s.lender(&a, now, wait == waitLink); w != nil {
 		return choice{run: w, why: whyLend}, ""
@@ -177,7 +196,7 @@ func (s *Scheduler) place(e *entry, now time.Time) (choice, string) {
 			return c, ""
 		}
 	}
-	if wait == waitKV || wait == waitLink {
+	if wait == waitKV || wait == waitLink || Keep && !a.due.IsZero() {
 		if w := s.keeper(&a, now); w != nil {
 			return choice{run: w, why: whyKeep}, ""
 		}
@@ -188,7 +207,9 @@ func (s *Scheduler) place(e *entry, now time.Time) (choice, string) {
 // anywhere places a job whole on any worker: that with the least to compute before the answer
 // begins.
 func (s *Scheduler) anywhere(a *ask, now time.Time, why string) (choice, string) {
-	w := a.best(s.ready, func(w *worker) bool { return s.windowFree(w, now) && a.fits(w, a.need, s.cfg.KVHigh) },
+	w := a.best(s.ready, func(w *worker) bool {
+		return s.windowFree(w, now) && a.fits(w, a.need, s.cfg.KVHigh) && s.inTime(a, w, 0, now)
+	},
 		func(w *worker) int { return w.backlog(now) + a.work(w) })
 	if w != nil {
 		return choice{run: w, why: why}, ""
@@ -224,6 +245,9 @@ func (s *Scheduler) split(a *ask, prefillers []*worker, now time.Time) (choice, 
 			wait = waitSLO
 			continue
 		}
+		if !s.inTime(a, p, s.learned.handoverTime(), now) {
+			continue
+		}
 		linked := true
 		d := a.best(s.decoders, func(d *worker) bool {
 			if d == p || !a.fits(d, a.need, s.cfg.KVHigh) {
@@ -249,14 +273,14 @@ func (s *Scheduler) split(a *ask, prefillers []*worker, now time.Time) (choice, 
 // lender is a decode worker that computes a long prompt besides its answers, one at a time.
 func (s *Scheduler) lender(a *ask, now time.Time, more bool) *worker {
 	return a.best(s.decoders, func(w *worker) bool {
-		return (w.nearlyIdle(now) || s.slowLinks(w) && s.windowFree(w, now)) && s.calmAt(w, now) && a.fits(w, a.need, s.cfg.KVLow)
+		return (w.nearlyIdle(now) || s.slowLinks(w) && s.windowFree(w, now)) && s.calmAt(w, now) && a.fits(w, a.need, s.cfg.KVLow) && s.inTime(a, w, 0, now)
 	}, a.work)
 }
 
 // keeper is a prefill worker that computes the answer, too.
 func (s *Scheduler) keeper(a *ask, now time.Time) *worker {
 	return a.best(s.prefillers, func(w *worker) bool {
-		return s.windowFree(w, now) && s.calmAt(w, now) && a.fits(w, a.need, s.cfg.KVHigh)
+		return s.windowFree(w, now) && s.calmAt(w, now) && a.fits(w, a.need, s.cfg.KVHigh) && s.inTime(a, w, 0, now)
 	}, func(w *worker) int { return w.backlog(now) + a.work(w) })
 }
 
@@ -337,3 +361,7 @@ func (s *Scheduler) slowLinks(d *worker) bool {
 	}
 	return true
 }
+
+var Keep = true
+
+var Late = 0

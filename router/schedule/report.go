@@ -150,6 +150,7 @@ func (s *Scheduler) ended(l *leg, j *wire.JobReport, now time.Time) {
 	}
 	if l.link != nil && (f == nil || f.decode == nil || f.decode.stage != "") { // else nobody has read it
 		l.link.arrived(l.tokens, l.began, now)
+		s.learned.handover.add(now.Sub(l.began).Seconds())
 	}
 	s.finish(l, now)
 }

@@ -155,9 +155,19 @@ func (s *Scheduler) restand(e *entry, now time.Time) {
 	}
 	var late time.Time
 	if !due.IsZero() {
-		late = due.Add(-s.learned.first(tokens, short))
+		late = due.Add(-s.fastest(tokens))
 	}
 	s.queue.stand(e, due, late, short, now)
+}
+
+func (s *Scheduler) fastest(tokens int) time.Duration {
+	best := 0.0
+	for _, w := range s.byID {
+		if w.Ready && w.computed > 0 && (best == 0 || w.seconds/w.computed < best) {
+			best = w.seconds / w.computed
+		}
+	}
+	return time.Duration(best * float64(tokens) * float64(time.Second))
 }
 
 // Remove takes a queued job out; nil if it is not queued.

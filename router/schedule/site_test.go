@@ -29,6 +29,7 @@ type request struct {
 	doc, docLen   int
 	began, ended  time.Time // first token, last token
 	place         string
+	placedAt      time.Time
 	wasAbandoned  bool
 	afterDeadline bool
 }
@@ -136,6 +137,7 @@ func (s *site) decide() {
 		}
 		r := a.Job.Ref.(*request)
 		r.place = a.Why
+		r.placedAt = s.now
 		s.whys[a.Why]++
 		w := s.workers[a.Worker]
 		if a.Place == wire.PlaceSplit {

@@ -44,11 +44,12 @@ type worker struct {
 	prefixes *prefixes
 	seq      uint64 // of the last report
 
-	itl       time.Duration // between tokens of one stream, as it said last
-	itlAt     time.Time     // when
-	slow      time.Time     // since when that is above the promise; zero: it is not
-	heldUntil time.Time     // no long prompt until then
-	claimed   *entry        // in this look at the queue: the job that its room is kept for
+	itl          time.Duration // between tokens of one stream, as it said last
+	itlAt        time.Time     // when
+	meanT, meanN float64
+	slow         time.Time // since when that is above the promise; zero: it is not
+	heldUntil    time.Time // no long prompt until then
+	claimed      *entry    // in this look at the queue: the job that its room is kept for
 
 	prompts  []*leg    // without a first token, in order
 	firstAt  time.Time // the last first token

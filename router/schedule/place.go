@@ -28,7 +28,7 @@ const (
 
 // calm is the part of the promised time per token that may be used before a long prompt is computed
 // beside running answers.
-const calm = 0.95
+var calm = 0.95
 
 // patience is how long the first jobs of the queue are passed by later ones that fit. Then room is
 // kept for them.
@@ -132,6 +132,10 @@ func (s *Scheduler) calmAt(w *worker, now time.Time) bool {
 	if w.decoding == 0 {
 		return true
 	}
+	if w.Role == wire.RolePrefill && Tau > 0 {
+		return w.meanN == 0 || w.meanT/w.meanN <= PCalm * s.cfg.SLO.TPOT.Seconds()
+	}
+	if w.Role == wire.RolePrefill { return float64(w.itl) <= PCalm*float64(s.cfg.SLO.TPOT) }
 	if now.Before(w.heldUntil) {
 		return false
 	}
@@ -179,6 +183,16 @@ func (s *Scheduler) place(e *entry, now time.Time) (choice, string) {
 	isLate := !e.late.IsZero() && e.due.IsZero()
 	var c choice
 	wait := waitWindow
+	if KeepFirst > 0 && !a.due.IsZero() {
+		if KeepFirst == 2 {
+		if w := s.lender(&a, now, false); w != nil {
+			return choice{run: w, why: whyLend}, ""
+		}
+		}
+		if w := s.keeper(&a, now); w != nil {
+			return choice{run: w, why: whyKeep}, ""
+		}
+	}
 	if !(isLate && Late == 2) {
 		c, wait = s.split(&a, prefillers, now)
 	}
@@ -197,6 +211,7 @@ func (s *Scheduler) place(e *entry, now time.Time) (choice, string) {
 		}
 	}
 	if wait == waitKV || wait == waitLink || Keep && !a.due.IsZero() {
+		KeepNow = KeepCalm
 		if w := s.keeper(&a, now); w != nil {
 			return choice{run: w, why: whyKeep}, ""
 		}
@@ -280,7 +295,7 @@ func (s *Scheduler) lender(a *ask, now time.Time, more bool) *worker {
 // keeper is a prefill worker that computes the answer, too.
 func (s *Scheduler) keeper(a *ask, now time.Time) *worker {
 	return a.best(s.prefillers, func(w *worker) bool {
-		return s.windowFree(w, now) && s.calmAt(w, now) && a.fits(w, a.need, s.cfg.KVHigh) && s.inTime(a, w, 0, now)
+		return s.windowFree(w, now) && s.calmAt(w, now) && (w.decoding == 0 || float64(w.itl) <= KeepCalm*float64(s.cfg.SLO.TPOT)) && a.fits(w, a.need, s.cfg.KVHigh) && s.inTime(a, w, 0, now)
 	}, func(w *worker) int { return w.backlog(now) + a.work(w) })
 }
 
@@ -365,3 +380,8 @@ func (s *Scheduler) slowLinks(d *worker) bool {
 var Keep = true
 
 var Late = 0
+
+var KeepCalm, KeepNow = 0.95, 0.95
+
+var KeepFirst = 0
+var PCalm = 0.95

@@ -197,6 +197,22 @@ func (s *Scheduler) RemoveFrontend(id string) (gone []*Job) {
 // Expired takes out the queued jobs whose deadline has passed or, if the configuration says so,
 // can no longer be met.
 func (s *Scheduler) Expired(now time.Time) (gone []*Job) {
+	if Reject {
+		s.queue.turn(now, func(e *entry) { s.restand(e, now) })
+		for l := range levels {
+			for n := range lanes {
+				for {
+					sh, ok := s.queue.groups[groupOf(l, 1, n)].top()
+					if !ok {
+						break
+					}
+					e := sh.jobs.items[0]
+					s.queue.remove(e)
+					gone = append(gone, e.job)
+				}
+			}
+		}
+	}
 	for {
 		e, ok := s.queue.deadlines.top()
 		if !ok || e.job.Deadline.After(now) {
@@ -294,3 +310,5 @@ func (s *Scheduler) Wake(now time.Time) (at time.Time) {
 
 // Queued is the number of jobs that wait.
 func (s *Scheduler) Queued() int { return len(s.queue.byKey) }
+
+var Reject = false

@@ -51,6 +51,11 @@ func TestGood(t *testing.T) {
 	schedule.Keep = env("KEEP", 1) == 1
 	schedule.Margin = time.Duration(env("MARGIN", 50)) * time.Millisecond
 	schedule.Late = int(env("LATE", 0))
+	schedule.Tau = env("TAU", 5)
+	schedule.Reject = env("REJECT", 0) == 1
+	schedule.KeepCalm = env("KC", .95)
+	schedule.KeepFirst = int(env("KF", 0))
+	schedule.PCalm = env("PC", .95)
 	paceEvery = time.Duration(env("PACE", 100)) * time.Millisecond
 	for _, m := range []schedule.Mode{schedule.Elastic, schedule.Aggregated, schedule.Split}[:int(env("MODES", 1))] {
 		for _, load := range []float64{.6, .8, .95} {
@@ -89,6 +94,9 @@ func TestGood(t *testing.T) {
 						n[q.place]++
 						tt[q.place] += q.ttft() - w
 						if q.ttft() > 2*time.Second {
+							if q.tpot() > 100*time.Millisecond {
+								miss[q.place+" tpot"]++
+							}
 							if w < 1400*time.Millisecond {
 								miss[q.place+" timely"]++
 							} else if w < 2*time.Second {

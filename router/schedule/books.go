@@ -1,6 +1,7 @@
 package schedule
 
 import (
+	"slices"
 	"time"
 
 	"github.com/baton-llm/baton/internal/wire"
@@ -18,6 +19,7 @@ type leg struct {
 	kv     int        // tokens of KV cache that it may need in all
 	prefix []uint64   // held in the worker's index
 	guess  int        // tokens that the index said were cached
+	sent   time.Time  // when it was entered
 	since  time.Time  // the last news of it
 	until  time.Time  // of a reservation: when it ends unless there is news
 	began  time.Time  // of StageHanded or StageDecoding
@@ -42,11 +44,17 @@ type worker struct {
 	prefixes *prefixes
 	seq      uint64 // of the last report
 
-	itl       time.Duration // between tokens of one stream, as it said last
-	itlAt     time.Time     // when
-	slow      time.Time     // since when that is above the promise; zero: it is not
-	heldUntil time.Time     // no long prompt until then
-	claimed   *entry        // in this look at the queue: the job that its room is kept for
+	itl          time.Duration // between tokens of one stream, as it said last
+	itlAt        time.Time     // when
+	meanT, meanN float64
+	slow         time.Time // since when that is above the promise; zero: it is not
+	heldUntil    time.Time // no long prompt until then
+	claimed      *entry    // in this look at the queue: the job that its room is kept for
+
+	prompts  []*leg    // without a first token, in order
+	firstAt  time.Time // the last first token
+	computed float64   // tokens of prompts that were computed of late
+	seconds  float64   // that took
 
 	longs, longTokens   int // prompts without a first token, and their tokens to compute
 	shorts, shortTokens int
@@ -88,15 +96,55 @@ func (w *worker) busy() int { return len(w.legs) - w.handles }
 // used is the KV cache that is committed: what several jobs share is there once.
 func (w *worker) used() int { return max(0, w.kv-w.prefixes.sharing()) }
 
+// passed takes a leg out of the prompts that wait.
+func (w *worker) passed(l *leg) {
+	if at := slices.Index(w.prompts, l); at >= 0 {
+		w.prompts = slices.Delete(w.prompts, at, at+1)
+	}
+}
+
+// begun is when the engine began with a prompt that was first in its line at a time.
+func (w *worker) begun(l *leg) time.Time {
+	if l.sent.Before(w.firstAt) {
+		return w.firstAt
+	}
+	return l.sent
+}
+
+// paceMemory is the part of an engine's past that each prompt leaves in its pace.
+const paceMemory = 0.9
+
+// learnPace takes the time of a prompt's first token.
+func (w *worker) learnPace(l *leg, now time.Time) {
+	w.computed = paceMemory*w.computed + float64(l.work())
+	w.seconds = paceMemory*w.seconds + now.Sub(w.begun(l)).Seconds()
+	w.firstAt = now
+}
+
+// backlog is how many tokens of prompts the engine has yet to compute. The first prompt in its line
+// counts less the longer it is under way, as far as prompts took their time there before.
+func (w *worker) backlog(now time.Time) int {
+	all := w.longTokens + w.shortTokens
+	if len(w.prompts) == 0 || w.seconds == 0 {
+		return all
+	}
+	head := w.prompts[0]
+	done := now.Sub(w.begun(head)).Seconds() * w.computed / w.seconds
+	return all - int(min(max(0, done), float64(head.work())))
+}
+
 // enter puts a leg into the books, in place of an older one of the same key.
 func (s *Scheduler) enter(l *leg, now time.Time) {
 	w := l.worker
 	if old := w.legs[l.key]; old != nil {
 		s.leave(old)
 	}
-	l.since = now
+	l.sent, l.since = now, now
 	w.legs[l.key] = l
 	w.count(l, 1, s.cfg.ShortPrompt)
+	if l.waits() {
+		w.prompts = append(w.prompts, l)
+	}
 	if n := len(l.prefix); n > 0 {
 		w.prefixes.hold(l.prefix, max(1, l.tokens/n))
 	}
@@ -111,6 +159,7 @@ func (s *Scheduler) leave(l *leg) {
 	w := l.worker
 	delete(w.legs, l.key)
 	w.count(l, -1, s.cfg.ShortPrompt)
+	w.passed(l)
 	w.prefixes.release(l.prefix)
 	s.reservations.remove(l)
 	if l.link != nil {
@@ -135,6 +184,9 @@ func (s *Scheduler) change(l *leg, now time.Time, alter func()) {
 	alter()
 	l.worker.count(l, 1, s.cfg.ShortPrompt)
 	l.since = now
+	if !l.waits() {
+		l.worker.passed(l)
+	}
 	if !l.decode || l.stage != "" {
 		s.reservations.remove(l)
 	}

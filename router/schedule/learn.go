@@ -28,11 +28,12 @@ func (a *average) add(x float64) {
 
 // estimates is what the law has learned of the requests and the engines.
 type estimates struct {
-	ratio  average // counted tokens of a prompt to those estimated
-	answer average // tokens of the answers
-	long   average // seconds from an assignment to the first token, per uncached token of a long prompt
-	short  average // seconds, for a short one
-	gap    average // seconds between two tokens of a stream
+	ratio    average // counted tokens of a prompt to those estimated
+	answer   average // tokens of the answers
+	long     average // seconds from an assignment to the first token, per uncached token of a long prompt
+	short    average // seconds, for a short one
+	handover average
+	gap      average // seconds between two tokens of a stream
 }
 
 // prompt is the likely length of a job's prompt by the engine's count.
@@ -70,4 +71,8 @@ func (e *estimates) rest(j *Job) time.Duration {
 		tokens = min(tokens, float64(j.MaxTokens))
 	}
 	return time.Duration(tokens * e.gap.mean * float64(time.Second))
+}
+
+func (e *estimates) handoverTime() time.Duration {
+	return time.Duration(e.handover.mean * float64(time.Second))
 }

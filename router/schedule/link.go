@@ -4,7 +4,7 @@ import "time"
 
 const (
 	// linkWait is the longest queue in front of a link that another KV cache may join.
-	linkWait = time.Second
+	linkWait = 3300 * time.Millisecond
 	// linkMemory is the part of a link's past that each new transfer leaves.
 	linkMemory = 0.8
 )

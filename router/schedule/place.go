@@ -28,7 +28,7 @@ const (
 
 // calm is the part of the promised time per token that may be used before a long prompt is computed
 // beside running answers.
-const calm = 0.95
+var calm = 0.95
 
 // patience is how long the first jobs of the queue are passed by later ones that fit. Then room is
 // kept for them.
@@ -104,16 +104,38 @@ func (a *ask) load(w *worker) float64 {
 	return float64(w.busy()) / many
 }
 
-// windowFree reports whether the worker may get another long prompt.
-func (s *Scheduler) windowFree(w *worker) bool {
-	return w.longs+w.shorts == 0 || w.longTokens+w.shortTokens < s.cfg.PrefillWindow
+// inTime reports whether the first token of a prompt would come before it is due.
+func (s *Scheduler) inTime(a *ask, w *worker, more time.Duration, now time.Time) bool {
+	if a.due.IsZero() || w.seconds == 0 {
+		return true
+	}
+	took := time.Duration(float64(w.backlog(now)+a.work(w)) * w.seconds / w.computed * float64(time.Second))
+	return !now.Add(took + more + Margin).After(a.due)
 }
+
+var Margin = 50 * time.Millisecond
+
+// windowFree reports whether the worker may get another long prompt.
+func (s *Scheduler) windowFree(w *worker, now time.Time) bool {
+	return w.longs+w.shorts == 0 || w.longTokens+w.shortTokens < s.cfg.PrefillWindow || w.backlog(now) < Ahead
+}
+
+// nearlyIdle
+func (w *worker) nearlyIdle(now time.Time) bool {
+	return w.longs == 0 || w.backlog(now) < Ahead
+}
+
+var Ahead = 512
 
 // calmAt reports whether running answers at the worker bear a long prompt beside them.
 func (s *Scheduler) calmAt(w *worker, now time.Time) bool {
 	if w.decoding == 0 {
 		return true
 	}
+	if w.Role == wire.RolePrefill && Tau > 0 {
+		return w.meanN == 0 || w.meanT/w.meanN <= PCalm * s.cfg.SLO.TPOT.Seconds()
+	}
+	if w.Role == wire.RolePrefill { return float64(w.itl) <= PCalm*float64(s.cfg.SLO.TPOT) }
 	if now.Before(w.heldUntil) {
 		return false
 	}
@@ -144,9 +166,9 @@ func (s *Scheduler) place(e *entry, now time.Time) (choice, string) {
 	a := s.ask(e, now)
 	switch {
 	case s.cfg.Mode == Aggregated:
-		return s.anywhere(&a, whyAggregated)
+		return s.anywhere(&a, now, whyAggregated)
 	case !s.splits:
-		return s.anywhere(&a, whyWhole)
+		return s.anywhere(&a, now, whyWhole)
 	}
 	if w := s.shortPlace(&a); w != nil {
 		return choice{run: w, why: whyShort}, ""
@@ -158,11 +180,29 @@ func (s *Scheduler) place(e *entry, now time.Time) (choice, string) {
 	if s.cfg.Mode == Elastic {
 		prefillers = s.pure
 	}
-	c, wait := s.split(&a, prefillers, now)
+	isLate := !e.late.IsZero() && e.due.IsZero()
+	var c choice
+	wait := waitWindow
+	if KeepFirst > 0 && !a.due.IsZero() {
+		if KeepFirst == 2 {
+		if w := s.lender(&a, now, false); w != nil {
+			return choice{run: w, why: whyLend}, ""
+		}
+		}
+		if w := s.keeper(&a, now); w != nil {
+			return choice{run: w, why: whyKeep}, ""
+		}
+	}
+	if !(isLate && Late == 2) {
+		c, wait = s.split(&a, prefillers, now)
+	}
 	if wait == "" || s.cfg.Mode == Split {
 		return c, wait
 	}
-	if w := s.lender(&a, now); w != nil {
+	if isLate && Late == 1 {
+		return choice{}, wait
+	}
+	if w := s.lender(&a, now, wait == waitLink); w != nil {
 		return choice{run: w, why: whyLend}, ""
 	}
 	if len(s.pure) < len(s.prefillers) {
@@ -170,7 +210,8 @@ func (s *Scheduler) place(e *entry, now time.Time) (choice, string) {
 			return c, ""
 		}
 	}
-	if wait == waitKV || wait == waitLink {
+	if wait == waitKV || wait == waitLink || Keep && !a.due.IsZero() {
+		KeepNow = KeepCalm
 		if w := s.keeper(&a, now); w != nil {
 			return choice{run: w, why: whyKeep}, ""
 		}
@@ -180,13 +221,15 @@ func (s *Scheduler) place(e *entry, now time.Time) (choice, string) {
 
 // anywhere places a job whole on any worker: that with the least to compute before the answer
 // begins.
-func (s *Scheduler) anywhere(a *ask, why string) (choice, string) {
-	w := a.best(s.ready, func(w *worker) bool { return s.windowFree(w) && a.fits(w, a.need, s.cfg.KVHigh) },
-		func(w *worker) int { return w.longTokens + w.shortTokens + a.work(w) })
+func (s *Scheduler) anywhere(a *ask, now time.Time, why string) (choice, string) {
+	w := a.best(s.ready, func(w *worker) bool {
+		return s.windowFree(w, now) && a.fits(w, a.need, s.cfg.KVHigh) && s.inTime(a, w, 0, now)
+	},
+		func(w *worker) int { return w.backlog(now) + a.work(w) })
 	if w != nil {
 		return choice{run: w, why: why}, ""
 	}
-	if slices.ContainsFunc(s.ready, s.windowFree) {
+	if slices.ContainsFunc(s.ready, func(w *worker) bool { return s.windowFree(w, now) }) {
 		return choice{}, waitKV
 	}
 	return choice{}, waitWindow
@@ -197,7 +240,7 @@ func (s *Scheduler) anywhere(a *ask, why string) (choice, string) {
 func (s *Scheduler) shortPlace(a *ask) *worker {
 	return a.best(s.decoders, func(w *worker) bool {
 		return (w.shorts == 0 || w.shortTokens < s.cfg.PrefillWindow) && a.fits(w, a.need, s.cfg.KVHigh) && a.work(w) <= s.cfg.ShortPrompt
-	}, func(w *worker) int { return w.shortTokens + w.longTokens + a.work(w) })
+	}, func(w *worker) int { return w.longTokens + w.shortTokens + a.work(w) })
 }
 
 // split finds a prefill worker and, with room for all of it, a decode worker.
@@ -206,7 +249,7 @@ func (s *Scheduler) split(a *ask, prefillers []*worker, now time.Time) (choice, 
 	var best choice
 	var least int
 	for _, p := range prefillers {
-		if !s.windowFree(p) {
+		if !s.windowFree(p, now) {
 			continue
 		}
 		if !a.fits(p, a.tokens, s.cfg.KVHigh) {
@@ -215,6 +258,9 @@ func (s *Scheduler) split(a *ask, prefillers []*worker, now time.Time) (choice, 
 		}
 		if !s.calmAt(p, now) {
 			wait = waitSLO
+			continue
+		}
+		if !s.inTime(a, p, s.learned.handoverTime(), now) {
 			continue
 		}
 		linked := true
@@ -229,7 +275,7 @@ func (s *Scheduler) split(a *ask, prefillers []*worker, now time.Time) (choice, 
 			wait = waitKV
 		} else if d == nil {
 			wait = waitLink
-		} else if cost := p.longTokens + p.shortTokens + a.work(p); best.run == nil || cost < least {
+		} else if cost := p.backlog(now) + a.work(p); best.run == nil || cost < least {
 			best, least = choice{run: p, decode: d, why: whySplit}, cost
 		}
 	}
@@ -240,23 +286,23 @@ func (s *Scheduler) split(a *ask, prefillers []*worker, now time.Time) (choice, 
 }
 
 // lender is a decode worker that computes a long prompt besides its answers, one at a time.
-func (s *Scheduler) lender(a *ask, now time.Time) *worker {
+func (s *Scheduler) lender(a *ask, now time.Time, more bool) *worker {
 	return a.best(s.decoders, func(w *worker) bool {
-		return w.longs == 0 && s.calmAt(w, now) && a.fits(w, a.need, s.cfg.KVLow)
+		return (w.nearlyIdle(now) || s.slowLinks(w) && s.windowFree(w, now)) && s.calmAt(w, now) && a.fits(w, a.need, s.cfg.KVLow) && s.inTime(a, w, 0, now)
 	}, a.work)
 }
 
 // keeper is a prefill worker that computes the answer, too.
 func (s *Scheduler) keeper(a *ask, now time.Time) *worker {
 	return a.best(s.prefillers, func(w *worker) bool {
-		return s.windowFree(w) && s.calmAt(w, now) && a.fits(w, a.need, s.cfg.KVHigh)
-	}, func(w *worker) int { return w.longTokens + w.shortTokens + a.work(w) })
+		return s.windowFree(w, now) && s.calmAt(w, now) && (w.decoding == 0 || float64(w.itl) <= KeepCalm*float64(s.cfg.SLO.TPOT)) && a.fits(w, a.need, s.cfg.KVHigh) && s.inTime(a, w, 0, now)
+	}, func(w *worker) int { return w.backlog(now) + a.work(w) })
 }
 
 // undivided places a job that must not be split on a decode worker, or on a prefill worker if no
 // decode worker has room. When it has waited for too long, the promised pace does not count.
 func (s *Scheduler) undivided(a *ask, now time.Time) (choice, string) {
-	if w := s.lender(a, now); w != nil {
+	if w := s.lender(a, now, false); w != nil {
 		return choice{run: w, why: whyWhole}, ""
 	}
 	room := slices.ContainsFunc(s.decoders, func(w *worker) bool { return a.fits(w, a.need, s.cfg.KVHigh) })
@@ -266,14 +312,14 @@ func (s *Scheduler) undivided(a *ask, now time.Time) (choice, string) {
 		}
 	}
 	if a.late {
-		if c, wait := s.anywhere(a, whyWhole); wait == "" {
+		if c, wait := s.anywhere(a, now, whyWhole); wait == "" {
 			return c, ""
 		}
 	}
 	switch {
 	case !room:
 		return choice{}, waitKV
-	case slices.ContainsFunc(s.decoders, func(w *worker) bool { return w.longs == 0 }):
+	case slices.ContainsFunc(s.decoders, func(w *worker) bool { return w.nearlyIdle(now) }):
 		return choice{}, waitSLO
 	}
 	return choice{}, waitWindow
@@ -321,3 +367,21 @@ func (s *Scheduler) muster() {
 	}
 	s.splits = len(s.prefillers) > 0 && len(s.decoders) > 0 && len(s.ready) > 1
 }
+
+func (s *Scheduler) slowLinks(d *worker) bool {
+	for _, p := range s.prefillers {
+		if p != d && !s.link(p.ID, d.ID).backedUp() {
+			return false
+		}
+	}
+	return true
+}
+
+var Keep = true
+
+var Late = 0
+
+var KeepCalm, KeepNow = 0.95, 0.95
+
+var KeepFirst = 0
+var PCalm = 0.95

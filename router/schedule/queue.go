@@ -60,8 +60,8 @@ type queue struct {
 	tenants   map[string]*tenant
 	idle      heap[*tenant] // with nothing queued, by served; forgotten once others were served as much
 	served    float64       // of the tenant that was served last
-	turns     heap[*entry] // by entry.turns
-	deadlines heap[*entry] // by Job.Deadline
+	turns     heap[*entry]  // by entry.turns
+	deadlines heap[*entry]  // by Job.Deadline
 }
 
 func newQueue(aging time.Duration) *queue {

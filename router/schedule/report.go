@@ -2,6 +2,7 @@ package schedule
 
 import (
 	"cmp"
+	"math"
 	"slices"
 	"time"
 
@@ -54,6 +55,16 @@ func (s *Scheduler) Report(r *wire.Report, now time.Time) {
 // pace takes the time between a worker's tokens, and keeps long prompts from it where that was above
 // the promise for too long.
 func (s *Scheduler) pace(w *worker, itl time.Duration, now time.Time) {
+	if dt := now.Sub(w.itlAt).Seconds(); w.itl > 0 && dt > 0 && dt < 10 {
+		k := math.Exp(-dt / Tau)
+		w.meanT = k*w.meanT + dt
+		w.meanN = k*w.meanN + dt/itl.Seconds()
+		if itl == 0 {
+			w.meanT, w.meanN = 0, 0
+		}
+	} else {
+		w.meanT, w.meanN = 0, 0
+	}
 	w.itl, w.itlAt = itl, now
 	if itl > 0 {
 		s.learned.gap.add(itl.Seconds())
@@ -85,6 +96,7 @@ func (s *Scheduler) hear(w *worker, j *wire.JobReport, now time.Time) {
 		return
 	}
 	news := j.Stage != l.stage
+	waited := l.waits()
 	s.change(l, now, func() {
 		l.stage = j.Stage
 		l.kv = j.KV
@@ -95,6 +107,9 @@ func (s *Scheduler) hear(w *worker, j *wire.JobReport, now time.Time) {
 			l.cached = j.Cached
 		}
 	})
+	if waited && !l.waits() {
+		w.learnPace(l, now)
+	}
 	f := l.flight
 	if f != nil && l == f.run {
 		s.renew(f.decode, now.Add(s.cfg.Lease))
@@ -146,6 +161,7 @@ func (s *Scheduler) ended(l *leg, j *wire.JobReport, now time.Time) {
 	}
 	if l.link != nil && (f == nil || f.decode == nil || f.decode.stage != "") { // else nobody has read it
 		l.link.arrived(l.tokens, l.began, now)
+		s.learned.handover.add(now.Sub(l.began).Seconds())
 	}
 	s.finish(l, now)
 }
@@ -198,3 +214,5 @@ func rank(stage wire.Stage) int {
 	}
 	return 0
 }
+
+var Tau = 5.0

@@ -155,9 +155,19 @@ func (s *Scheduler) restand(e *entry, now time.Time) {
 	}
 	var late time.Time
 	if !due.IsZero() {
-		late = due.Add(-s.learned.first(tokens, short))
+		late = due.Add(-s.fastest(tokens))
 	}
 	s.queue.stand(e, due, late, short, now)
+}
+
+func (s *Scheduler) fastest(tokens int) time.Duration {
+	best := 0.0
+	for _, w := range s.byID {
+		if w.Ready && w.computed > 0 && (best == 0 || w.seconds/w.computed < best) {
+			best = w.seconds / w.computed
+		}
+	}
+	return time.Duration(best * float64(tokens) * float64(time.Second))
 }
 
 // Remove takes a queued job out; nil if it is not queued.
@@ -187,6 +197,22 @@ func (s *Scheduler) RemoveFrontend(id string) (gone []*Job) {
 // Expired takes out the queued jobs whose deadline has passed or, if the configuration says so,
 // can no longer be met.
 func (s *Scheduler) Expired(now time.Time) (gone []*Job) {
+	if Reject {
+		s.queue.turn(now, func(e *entry) { s.restand(e, now) })
+		for l := range levels {
+			for n := range lanes {
+				for {
+					sh, ok := s.queue.groups[groupOf(l, 1, n)].top()
+					if !ok {
+						break
+					}
+					e := sh.jobs.items[0]
+					s.queue.remove(e)
+					gone = append(gone, e.job)
+				}
+			}
+		}
+	}
 	for {
 		e, ok := s.queue.deadlines.top()
 		if !ok || e.job.Deadline.After(now) {
@@ -284,3 +310,5 @@ func (s *Scheduler) Wake(now time.Time) (at time.Time) {
 
 // Queued is the number of jobs that wait.
 func (s *Scheduler) Queued() int { return len(s.queue.byKey) }
+
+var Reject = false

@@ -5,8 +5,10 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"strings"
 	"time"
 
+	"github.com/baton-llm/baton/internal/config"
 	"github.com/baton-llm/baton/internal/reference"
 )
 
@@ -18,6 +20,7 @@ type benchReference struct {
 	SLOTPOT   time.Duration `name:"slo-tpot" help:"Time per output token that the scheduler aims at; 0: the preset's."`
 	Virtual   bool          `xor:"clock" help:"In virtual time: exact and repeatable, and much faster than the real thing."`
 	TimeScale float64       `xor:"clock" placeholder:"20" help:"In real time, with baton in a process of its own and engines so many times faster; default: 20."`
+	Show      bool          `help:"Run nothing: print the settings of the one deployment that --mode names, for baton up --config; with --time-scale, of its faster engines."`
 	HTML      string        `name:"html" type:"path" placeholder:"FILE" help:"Write a report."`
 }
 
@@ -35,6 +38,14 @@ func (b *benchReference) run(ctx context.Context, out *os.File) error {
 		for i := range cases {
 			cases[i].Promise(b.SLOTPOT)
 		}
+	}
+	if b.Show {
+		if len(cases) != 1 {
+			return fmt.Errorf("--show prints one deployment, and --mode %s names %d", strings.Join(b.Mode, ","), len(cases))
+		}
+		cfg := cases[0].Config()
+		reference.Scale(&cfg, cmp.Or(b.TimeScale, 1))
+		return config.Print(out, &cfg, nil)
 	}
 	var outcomes []reference.Outcome
 	each := func(o reference.Outcome) {

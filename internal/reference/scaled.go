@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/baton-llm/baton/internal/app"
 	"github.com/baton-llm/baton/internal/bench"
 	"github.com/baton-llm/baton/internal/bench/workload"
 	"github.com/baton-llm/baton/internal/config"
@@ -38,9 +39,7 @@ func (c *Case) Scaled(ctx context.Context, scale float64, logs io.Writer) (_ Out
 	}
 	cfg := c.Config()
 	cfg.API.Listen = addr
-	cfg.Sim.TimeScale = scale
-	cfg.Schedule.SLO.TPOT = shrink(cfg.Schedule.SLO.TPOT, scale)
-	cfg.Schedule.SLO.TTFT = shrink(cfg.Schedule.SLO.TTFT, scale)
+	Scale(&cfg, scale)
 	file := filepath.Join(dir, "baton.yaml")
 	if err := write(file, &cfg); err != nil {
 		return Outcome{}, err
@@ -70,7 +69,13 @@ func (c *Case) Scaled(ctx context.Context, scale float64, logs io.Writer) (_ Out
 	return Outcome{Case: *c, Result: result, Took: time.Since(begun)}, ctx.Err()
 }
 
-func shrink(d time.Duration, scale float64) time.Duration { return time.Duration(float64(d) / scale) }
+// Scale makes the engines of a deployment so many times faster, and what it promises with them.
+func Scale(cfg *app.Config, by float64) {
+	shrink := func(d *time.Duration) { *d = time.Duration(float64(*d) / by) }
+	cfg.Sim.TimeScale = by
+	shrink(&cfg.Schedule.SLO.TPOT)
+	shrink(&cfg.Schedule.SLO.TTFT)
+}
 
 func freeAddr(ctx context.Context) (string, error) {
 	ln, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")

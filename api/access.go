@@ -70,7 +70,7 @@ func (s *Server) deny(w http.ResponseWriter, r *http.Request, err error) {
 	}
 	w.Header().Set("WWW-Authenticate", "Bearer")
 	if r.ContentLength != 0 {
-		w.Header().Set("Connection", "close") // a stranger's body is not worth reading
+		hangUp(w, r) // a stranger's body is not worth reading
 	}
 	s.writeError(w, r, s.refused(r, e))
 }

@@ -130,7 +130,7 @@ func toError(ctx context.Context, err error) *router.Error {
 func (s *Server) writeError(w http.ResponseWriter, r *http.Request, e *router.Error) {
 	recordOf(r.Context()).fail(e)
 	if e.Status == statusClientClosed {
-		return
+		panic(http.ErrAbortHandler) // or net/http would answer an empty 200 to one who only stopped sending
 	}
 	h := w.Header()
 	switch e.Status {

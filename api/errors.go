@@ -177,6 +177,10 @@ func (s *Server) methodNotAllowed(mux *chi.Mux) http.HandlerFunc {
 			}
 			return !mux.Match(chi.NewRouteContext(), m, r.URL.Path)
 		})
+		if len(allowed) == 0 { // chi asks here, too, about a method that it does not know
+			s.notFound(w, r)
+			return
+		}
 		w.Header().Set("Allow", strings.Join(allowed, ", "))
 		s.writeError(w, r, failure(http.StatusMethodNotAllowed, "", "Method Not Allowed"))
 	}

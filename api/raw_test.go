@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -15,7 +16,8 @@ import (
 type client struct {
 	t *testing.T
 	net.Conn
-	in *bufio.Reader
+	in      *bufio.Reader
+	sending sync.WaitGroup
 }
 
 // connect opens a connection that the test closes at its end, at the latest.
@@ -25,13 +27,17 @@ func (h *harness) connect(t *testing.T) *client {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = conn.Close() })
+	c := &client{t: t, Conn: conn, in: bufio.NewReader(conn)}
+	t.Cleanup(func() {
+		_ = conn.Close()
+		c.sending.Wait()
+	})
 	if _, real := conn.(*net.TCPConn); real { // in virtual time a wait for ever fails the test by itself
 		if err := conn.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	return &client{t: t, Conn: conn, in: bufio.NewReader(conn)}
+	return c
 }
 
 func (c *client) send(text string) {
@@ -43,7 +49,7 @@ func (c *client) send(text string) {
 
 // offer sends text as far as the server takes it, beside what the test does.
 func (c *client) offer(text string) {
-	go func() { _, _ = io.WriteString(c.Conn, text) }()
+	c.sending.Go(func() { _, _ = io.WriteString(c.Conn, text) })
 }
 
 // answer reads the next answer, which is one to a request of the given method.
@@ -94,7 +100,7 @@ func readAll(t *testing.T, resp *http.Response) string {
 
 // post is the head and body of a chat request; more holds header lines.
 func post(body string, more ...string) string {
-	return head(append(more, "Content-Length: "+strconv.Itoa(len(body)))...) + body
+	return head(append(more, "Content-Length: "+decimal(len(body)))...) + body
 }
 
 // head is a chat request up to its body.
@@ -102,3 +108,8 @@ func head(more ...string) string {
 	lines := append([]string{"POST " + chatPath + " HTTP/1.1", "Host: x", "Content-Type: application/json"}, more...)
 	return strings.Join(lines, "\r\n") + "\r\n\r\n"
 }
+
+func decimal(n int) string { return strconv.Itoa(n) }
+
+// chunkSize is a size as chunks have it.
+func chunkSize(n int) string { return strconv.FormatInt(int64(n), 16) }

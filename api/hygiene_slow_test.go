@@ -102,8 +102,12 @@ type late struct {
 }
 
 func (l *late) Next(ctx context.Context) ([]byte, error) {
-	time.Sleep(l.pause)
-	return l.script.Next(ctx)
+	select {
+	case <-time.After(l.pause):
+		return l.script.Next(ctx)
+	case <-ctx.Done(): // as for a client that left
+		return nil, context.Cause(ctx)
+	}
 }
 
 // A large upload over a slow line is not cut as long as it goes on.

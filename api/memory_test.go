@@ -78,15 +78,43 @@ func TestBodyWaitsForRoom(t *testing.T) {
 			c.send(head("Content-Length: 102400") + "{") // which takes all the room, for 2 seconds
 		}
 		c := h.connect(t)
-		c.offer(post(chatText(size)))
 		begun := time.Now()
+		c.send(head("Content-Length: 102400"))
+		time.Sleep(3 * time.Second)
+		c.offer(chatText(size))
 		resp, _ := c.answer("POST")
-		if took := time.Since(begun); resp.StatusCode != http.StatusOK || took != 2*time.Second {
-			t.Errorf("answer is %s after %v, want 200 after 2s", resp.Status, took)
+		if took := time.Since(begun); resp.StatusCode != http.StatusOK || took != 3*time.Second {
+			t.Errorf("answer is %s after %v, want 200 after 3s", resp.Status, took)
 		}
 		for _, c := range slow {
 			if resp, _ := c.answer("POST"); resp.StatusCode != http.StatusRequestTimeout {
 				t.Errorf("answer is %s, want 408", resp.Status)
+			}
+		}
+	})
+}
+
+// A client gets memory for what it has sent, and as much again, whatever length it names.
+func TestMemoryFollowsWhatIsSent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := startVirtual(t, failing(errors.New("called")), oneModel, nil)
+		for _, length := range []string{"Content-Length: 31457280", "Transfer-Encoding: chunked"} {
+			c := h.connect(t)
+			c.send(head(length))
+			if strings.HasPrefix(length, "Transfer") {
+				c.send(chunkSize(30<<20) + "\r\n")
+			}
+			for sent := 0; sent < 8<<20; sent += 256 << 10 {
+				synctest.Wait()
+				if held := h.gauge(t, "baton_http_body_bytes"); held > max(2*float64(sent), 256<<10) {
+					t.Errorf("%s: %v bytes are held for %d that were sent", length, held, sent)
+				}
+				c.send(strings.Repeat(" ", 256<<10))
+			}
+			_ = c.Close()
+			synctest.Wait()
+			if held := h.gauge(t, "baton_http_body_bytes"); held != 0 {
+				t.Errorf("%s: %v bytes are held for a client that left", length, held)
 			}
 		}
 	})

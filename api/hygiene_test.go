@@ -189,7 +189,12 @@ func TestPaths(t *testing.T) {
 // A client that ends its side has left: nothing else tells so while a request waits in a queue.
 func TestClientThatEndsItsSide(t *testing.T) {
 	queued := make(chan struct{}, 1)
-	r := &fakeRouter{do: func(ctx context.Context, _ *router.Request) (Answer, error) {
+	r := &fakeRouter{do: func(ctx context.Context, req *router.Request) (Answer, error) {
+		if req.Streaming {
+			a := newScript(nil, `{"a":1}`)
+			a.hold = make(chan struct{}) // for ever
+			return a, nil
+		}
 		queued <- struct{}{}
 		<-ctx.Done()
 		return nil, context.Cause(ctx)
@@ -213,12 +218,22 @@ func TestClientThatEndsItsSide(t *testing.T) {
 	h.counted(t, chatPath, "499")
 
 	c = h.connect(t)
+	c.send(post(chatSSE))
+	if _, err := c.in.Peek(1); err != nil {
+		t.Fatal(err)
+	}
+	c.halfClose()
+	if rest := c.rest(); !strings.Contains(rest, `data: {"a":1}`) || strings.HasSuffix(rest, "0\r\n\r\n") {
+		t.Errorf("a stream whose client ended its side is %q, which looks whole", rest)
+	}
+
+	c = h.connect(t)
 	c.send(strings.TrimSuffix(post(chatSSE), chatSSE[10:]))
 	c.halfClose()
 	if rest := c.rest(); rest != "" {
 		t.Errorf("half a body gets %q", rest)
 	}
-	if n := r.calls.Load(); n != 1 {
+	if n := r.calls.Load(); n != 2 {
 		t.Errorf("the router was called %d times", n)
 	}
 }

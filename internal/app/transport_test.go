@@ -17,7 +17,7 @@ func TestNoHeaderOfAClientReachesAnEngine(t *testing.T) {
 	cfg := quick()
 	engines := &recorder{}
 	base, _ := startUpOn(t, cfg, network{listen: net.Listen, dial: engines.dial})
-	own := []string{"Accept", "Accept-Encoding", "Content-Length", "Content-Type", "Traceparent", "User-Agent", "X-Request-Id"}
+	own := []string{"Accept", "Content-Length", "Content-Type", "Traceparent", "User-Agent", "X-Request-Id"}
 	for name, body := range map[string]string{
 		"split": chatBody(cfg.Sim.Model, "hello", 3),
 		"whole": strings.Replace(chatBody(cfg.Sim.Model, "hello", 3), "{", `{"n":2,`, 1),

@@ -40,6 +40,11 @@ func TestManyStreamsShareOneConnection(t *testing.T) {
 	}}
 	h := start(t, r, oneModel, nil)
 	client := h.overH2(t)
+	first, err := client.Do(h.request(t, "GET", "/version", "")) // so that there is a connection to share
+	if err != nil {
+		t.Fatal(err)
+	}
+	readAll(t, first)
 	var wg sync.WaitGroup
 	for range streams {
 		wg.Go(func() {
@@ -61,55 +66,55 @@ func TestManyStreamsShareOneConnection(t *testing.T) {
 
 // What ends one stream leaves the others and the connection alone.
 func TestAStreamEndsAlone(t *testing.T) {
-	release := make(chan struct{})
-	r := &fakeRouter{do: func(_ context.Context, req *router.Request) (Answer, error) {
-		a := newScript(nil, `{"a":1}`)
-		if bytes.Contains(req.Body, []byte("panic")) {
-			return panicking{a}, nil
-		}
-		a.hold = release
-		return a, nil
-	}}
-	h := start(t, r, oneModel, func(c *Config) {
-		c.MaxBody, c.BodyTimeout = 1<<20, 50*time.Millisecond
-	})
-	client := h.overH2(t)
-	long, err := client.Do(h.request(t, "POST", chatPath, chatSSE))
-	if err != nil {
-		t.Fatal(err)
-	}
-
-	for want, body := range map[int]io.ReadCloser{
-		413: io.NopCloser(strings.NewReader(chatText(1<<20 + 1))),
-		408: stalling(chatBody),
-		400: io.NopCloser(strings.NewReader("{")),
-	} {
-		req := h.request(t, "POST", chatPath, "x")
-		req.ContentLength, req.Body = -1, body
-		resp, err := client.Do(req)
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		r := &fakeRouter{do: func(_ context.Context, req *router.Request) (Answer, error) {
+			a := newScript(nil, `{"a":1}`)
+			if bytes.Contains(req.Body, []byte("panic")) {
+				return panicking{a}, nil
+			}
+			a.hold = release
+			return a, nil
+		}}
+		h := startVirtual(t, r, oneModel, func(c *Config) { c.MaxBody = 1 << 20 })
+		client := h.overH2(t)
+		long, err := client.Do(h.request(t, "POST", chatPath, chatSSE))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if text := readAll(t, resp); resp.StatusCode != want || !strings.HasPrefix(text, `{"error":`) {
-			t.Errorf("answer is %d %q, want %d", resp.StatusCode, text, want)
-		}
-	}
-	broken, err := client.Do(h.request(t, "POST", chatPath, strings.Replace(chatSSE, "a secret", "panic", 1)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if text, err := io.ReadAll(broken.Body); err == nil {
-		t.Errorf("a stream whose handler panicked looks whole: %q", text)
-	}
-	_ = broken.Body.Close()
 
-	close(release)
-	if text := readAll(t, long); text != chatStream {
-		t.Errorf("the first stream is %q", text)
-	}
-	if n := h.gauge(t, "baton_http_connections"); n != 1 {
-		t.Errorf("the client has %v connections, want still 1", n)
-	}
+		for want, body := range map[int]io.ReadCloser{
+			413: io.NopCloser(strings.NewReader(chatText(1<<20 + 1))),
+			408: stalling(chatBody),
+			400: io.NopCloser(strings.NewReader("{")),
+		} {
+			req := h.request(t, "POST", chatPath, "x")
+			req.ContentLength, req.Body = -1, body
+			resp, err := client.Do(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if text := readAll(t, resp); resp.StatusCode != want || !strings.HasPrefix(text, `{"error":`) {
+				t.Errorf("answer is %d %q, want %d", resp.StatusCode, text, want)
+			}
+		}
+		broken, err := client.Do(h.request(t, "POST", chatPath, strings.Replace(chatSSE, "a secret", "panic", 1)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if text, err := io.ReadAll(broken.Body); err == nil {
+			t.Errorf("a stream whose handler panicked looks whole: %q", text)
+		}
+		_ = broken.Body.Close()
+
+		close(release)
+		if text := readAll(t, long); text != chatStream {
+			t.Errorf("the first stream is %q", text)
+		}
+		if n := h.gauge(t, "baton_http_connections"); n != 1 {
+			t.Errorf("the client has %v connections, want still 1", n)
+		}
+	})
 }
 
 // stalling is a body that goes on after text, but not before it is closed.

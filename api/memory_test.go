@@ -77,6 +77,7 @@ func TestBodyWaitsForRoom(t *testing.T) {
 		for _, c := range slow {
 			c.send(head("Content-Length: 102400") + "{") // which takes all the room, for 2 seconds
 		}
+		synctest.Wait()
 		c := h.connect(t)
 		begun := time.Now()
 		c.send(head("Content-Length: 102400"))

@@ -130,7 +130,7 @@ func toError(ctx context.Context, err error) *router.Error {
 func (s *Server) writeError(w http.ResponseWriter, r *http.Request, e *router.Error) {
 	recordOf(r.Context()).fail(e)
 	if e.Status == statusClientClosed {
-		return
+		panic(http.ErrAbortHandler) // or net/http would answer an empty 200 to one who only stopped sending
 	}
 	h := w.Header()
 	switch e.Status {
@@ -177,6 +177,10 @@ func (s *Server) methodNotAllowed(mux *chi.Mux) http.HandlerFunc {
 			}
 			return !mux.Match(chi.NewRouteContext(), m, r.URL.Path)
 		})
+		if len(allowed) == 0 { // chi asks here, too, about a method that it does not know
+			s.notFound(w, r)
+			return
+		}
 		w.Header().Set("Allow", strings.Join(allowed, ", "))
 		s.writeError(w, r, failure(http.StatusMethodNotAllowed, "", "Method Not Allowed"))
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -261,27 +260,6 @@ func TestBodyThatStallsIsGivenUp(t *testing.T) {
 			t.Errorf("answer is %q, want %s", got, want)
 		}
 	}
-}
-
-// raw sends bytes and returns all that comes until the server closes the connection.
-func (h *harness) raw(t *testing.T, sent string) string {
-	t.Helper()
-	conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", h.addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = conn.Close() }()
-	if err := conn.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := io.WriteString(conn, sent); err != nil {
-		t.Fatal(err)
-	}
-	got, err := io.ReadAll(conn)
-	if err != nil {
-		t.Fatalf("read after %q: %v", got, err)
-	}
-	return string(got)
 }
 
 func TestClientThatLeavesClosesItsAnswer(t *testing.T) {

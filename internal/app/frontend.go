@@ -52,7 +52,8 @@ func (p *process) frontend(ctx context.Context, ln net.Listener, ready func()) e
 		Registerer: p.reg, Tracer: p.tracer, Log: log,
 	})
 	server := api.New(p.cfg.API, api.Deps{
-		Router: api.FromRouter(route), Fleet: workers, Metrics: metricsHandler(p.reg), Keys: keys, Registerer: p.reg, Log: log, Version: telemetry.Version(),
+		Router: api.FromRouter(route), Fleet: workers, Metrics: metricsHandler(p.reg), Keys: keys, Registerer: p.reg, Tracer: p.tracer,
+		Log: log, Version: telemetry.Version(),
 	})
 	announcer := fleet.NewAnnouncer(p.bus, p.cfg.Worker.Announce, func() wire.Announcement {
 		return wire.Announcement{
@@ -75,6 +76,9 @@ func (p *process) frontend(ctx context.Context, ln net.Listener, ready func()) e
 	defer stopBodies()
 
 	infra := newLayer(ctx)
+	if err := p.operators(ctx, infra, p.cfg.API.AdminListen, "api.admin_listen", server.Admin()); err != nil {
+		return errors.Join(err, infra.stop(), ln.Close())
+	}
 	infra.run(workers.Run)
 	infra.run(announcer.Run)
 	infra.run(route.Run)

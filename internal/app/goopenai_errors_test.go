@@ -37,7 +37,7 @@ func TestGoClientUnderstandsFailures(t *testing.T) {
 	}{
 		{name: "bad request", status: 400, ask: func(cfg *Config) openai.ChatCompletionRequest {
 			req := ask(cfg, "hello")
-			req.Temperature = 3
+			req.Temperature = -1
 			return req
 		}},
 		{name: "too long for the engine", status: 400, ask: func(cfg *Config) openai.ChatCompletionRequest {

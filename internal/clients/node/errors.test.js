@@ -21,8 +21,8 @@ async function failure(sdk, kind, status, body) {
 
 test('400 names the member', async () => {
   const sdk = client('main')
-  await failure(sdk, OpenAI.BadRequestError, 400, chat('hello', { temperature: 3 }))
-  await assert.rejects(sdk.chat.completions.create(chat('hello', { temperature: 3 })), { param: 'temperature' })
+  await failure(sdk, OpenAI.BadRequestError, 400, chat('hello', { temperature: -1 }))
+  await assert.rejects(sdk.chat.completions.create(chat('hello', { temperature: -1 })), { param: 'temperature' })
 })
 
 test('400 of the engine', () => failure(client('main'), OpenAI.BadRequestError, 400, chat('x'.repeat(4 * 524288))))

@@ -25,8 +25,8 @@ def failure(client, kind, status, method=CHAT, **arguments):
 @pytest.mark.parametrize(
     ("param", "arguments"),
     [
-        ("temperature", {"temperature": 3}),
-        ("n", {"n": 0}),
+        ("temperature", {"temperature": -1}),
+        ("top_p", {"top_p": 0}),
         ("messages", {"messages": []}),
         ("stop", {"stop": [1]}),
         ("kv_transfer_params", {"extra_body": {"kv_transfer_params": {"do_remote_prefill": True}}}),

@@ -27,7 +27,7 @@ func apiError(t *testing.T, err error, status int) *openai.APIError {
 }
 
 func TestGoClientUnderstandsFailures(t *testing.T) {
-	plain := func(cfg *Config) openai.ChatCompletionRequest { return ask(cfg, "hello") }
+	plain := func(cfg *Config) openai.ChatCompletionRequest { return question(cfg, "hello") }
 	for _, tt := range []struct {
 		name   string
 		config func(*Config)
@@ -36,21 +36,22 @@ func TestGoClientUnderstandsFailures(t *testing.T) {
 		status int
 	}{
 		{name: "bad request", status: 400, ask: func(cfg *Config) openai.ChatCompletionRequest {
-			req := ask(cfg, "hello")
+			req := question(cfg, "hello")
 			req.Temperature = -1
 			return req
 		}},
 		{name: "too long for the engine", status: 400, ask: func(cfg *Config) openai.ChatCompletionRequest {
-			return ask(cfg, strings.Repeat("x", 4*cfg.Sim.MaxModelLen))
+			return question(cfg, strings.Repeat("x", 4*cfg.Sim.MaxModelLen))
 		}},
 		{name: "no such model", status: 404, ask: func(cfg *Config) openai.ChatCompletionRequest {
-			req := ask(cfg, "hello")
+			req := question(cfg, "hello")
 			req.Model = "other/model"
 			return req
 		}},
 		{name: "too large", status: 413, config: func(cfg *Config) { cfg.API.MaxBody = 100 }, ask: plain},
 		{name: "refused by the engine", status: 422, faults: enginesim.Faults{Status: 422}, ask: plain},
-		{name: "engine fails", status: 502, faults: enginesim.Faults{Status: 500}, ask: plain},
+		{name: "engine fails", status: 500, faults: enginesim.Faults{Status: 500}, ask: plain},
+		{name: "engine talks nonsense", status: 502, faults: enginesim.Faults{Garbage: true}, ask: plain},
 		{name: "engine is silent", status: 504, config: func(cfg *Config) { cfg.API.RequestTimeout = 200 * time.Millisecond }, faults: enginesim.Faults{Hang: true}, ask: plain},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -77,12 +78,12 @@ func TestGoClientSeesAStreamBreakOff(t *testing.T) {
 	for _, s := range d.engines {
 		s.engine.SetFaults(enginesim.Faults{CutAfter: 5})
 	}
-	streamed, err := chunks(t.Context(), sdk(base), ask(&cfg, "hello"))
+	streamed, err := chunks(t.Context(), sdk(base), question(&cfg, "hello"))
 	var failed *openai.APIError
 	if !errors.As(err, &failed) || failed.Code != http.StatusBadGateway {
 		t.Errorf("error is %T %v, want code 502", err, err)
 	}
-	if got, want := textOf(streamed, 0), proven(t, ask(&cfg, "hello")); got == "" || !strings.HasPrefix(want, got) {
+	if got, want := textOf(streamed, 0), proven(t, question(&cfg, "hello")); got == "" || !strings.HasPrefix(want, got) {
 		t.Errorf("text before it is %q, want the beginning of %q", got, want)
 	}
 }
@@ -92,7 +93,7 @@ func TestGoClientIsTurnedAwayWhileOthersRun(t *testing.T) {
 	cfg.Sim.TimeScale = 1
 	cfg.Router.All.Requests = 2
 	base, d := startUp(t, cfg)
-	long := ask(&cfg, "hello")
+	long := question(&cfg, "hello")
 	long.MaxCompletionTokens = 100_000
 	ctx, leave := context.WithCancel(t.Context())
 	defer leave()
@@ -103,7 +104,7 @@ func TestGoClientIsTurnedAwayWhileOthersRun(t *testing.T) {
 		}
 		defer func() { _ = stream.Close() }()
 	}
-	_, err := sdk(base).CreateChatCompletion(t.Context(), ask(&cfg, "me too"))
+	_, err := sdk(base).CreateChatCompletion(t.Context(), question(&cfg, "me too"))
 	apiError(t, err, http.StatusTooManyRequests)
 	leave()
 	nothingHeld(t, d)

@@ -26,8 +26,8 @@ func sdk(base string) *openai.Client {
 	return openai.NewClientWithConfig(cfg)
 }
 
-// ask is a chat whose answer has 10 tokens, fewer than any that ends by itself.
-func ask(cfg *Config, prompt string) openai.ChatCompletionRequest {
+// question is a chat whose answer has 10 tokens, fewer than any that ends by itself.
+func question(cfg *Config, prompt string) openai.ChatCompletionRequest {
 	return openai.ChatCompletionRequest{
 		Model: cfg.Sim.Model, MaxCompletionTokens: 10,
 		Messages: []openai.ChatCompletionMessage{{Role: openai.ChatMessageRoleUser, Content: prompt}},
@@ -103,7 +103,7 @@ func TestGoClient(t *testing.T) {
 
 	t.Run("text proves its path", func(t *testing.T) {
 		for name, prompt := range map[string]string{"short": "hello", "unicode": "Grüße, 世界! 🏳️‍🌈 \u202e \"\\\r\n", "a megabyte": strings.Repeat("0123456789abcdef", 1<<16)} {
-			req := ask(&cfg, prompt)
+			req := question(&cfg, prompt)
 			whole, _ := both(t, c, req)
 			if got, want := whole.Choices[0].Message.Content, proven(t, req); got != want {
 				t.Errorf("%s: text %q, want %q", name, got, want)
@@ -111,7 +111,7 @@ func TestGoClient(t *testing.T) {
 		}
 	})
 	t.Run("several choices", func(t *testing.T) {
-		req := ask(&cfg, "hello")
+		req := question(&cfg, "hello")
 		req.N = 2
 		whole, _ := both(t, c, req)
 		if len(whole.Choices) != 2 || whole.Choices[0].Message.Content == whole.Choices[1].Message.Content {
@@ -119,7 +119,7 @@ func TestGoClient(t *testing.T) {
 		}
 	})
 	t.Run("stop", func(t *testing.T) {
-		req := ask(&cfg, "hello")
+		req := question(&cfg, "hello")
 		want := proven(t, req)
 		word := strings.Fields(want)[5]
 		req.Stop = []string{word}
@@ -130,7 +130,7 @@ func TestGoClient(t *testing.T) {
 		}
 	})
 	t.Run("logprobs", func(t *testing.T) {
-		req := ask(&cfg, "hello")
+		req := question(&cfg, "hello")
 		req.LogProbs, req.TopLogProbs = true, 3
 		whole, _ := both(t, c, req)
 		var text strings.Builder
@@ -145,7 +145,7 @@ func TestGoClient(t *testing.T) {
 		}
 	})
 	t.Run("usage", func(t *testing.T) {
-		req := ask(&cfg, "hello")
+		req := question(&cfg, "hello")
 		whole, streamed := both(t, c, req)
 		for _, chunk := range streamed {
 			if chunk.Usage != nil || len(chunk.Choices) != 1 {
@@ -163,7 +163,7 @@ func TestGoClient(t *testing.T) {
 		}
 	})
 	t.Run("seed", func(t *testing.T) {
-		req := ask(&cfg, "hello")
+		req := question(&cfg, "hello")
 		seed := math.MaxInt64
 		req.Seed = &seed
 		both(t, c, req)
@@ -190,7 +190,7 @@ func TestGoClient(t *testing.T) {
 	t.Run("many streams", func(t *testing.T) {
 		var g errgroup.Group
 		for i := range 200 {
-			req := ask(&cfg, fmt.Sprintf("question %d: %s", i, strings.Repeat("why? ", i%50)))
+			req := question(&cfg, fmt.Sprintf("question %d: %s", i, strings.Repeat("why? ", i%50)))
 			want := proven(t, req)
 			g.Go(func() error {
 				streamed, err := chunks(t.Context(), c, req)
@@ -206,23 +206,23 @@ func TestGoClient(t *testing.T) {
 	})
 }
 
-// call is a function call without its random id.
-type call struct{ Name, Arguments string }
+// toolCall is a function call without its random id.
+type toolCall struct{ Name, Arguments string }
 
-func callsOf(message openai.ChatCompletionMessage) (calls []call) {
+func callsOf(message openai.ChatCompletionMessage) (calls []toolCall) {
 	for _, c := range message.ToolCalls {
-		calls = append(calls, call{c.Function.Name, c.Function.Arguments})
+		calls = append(calls, toolCall{c.Function.Name, c.Function.Arguments})
 	}
 	return calls
 }
 
 // streamedCalls puts the calls of a stream together as the API's documents say.
-func streamedCalls(all []openai.ChatCompletionStreamResponse) (calls []call) {
+func streamedCalls(all []openai.ChatCompletionStreamResponse) (calls []toolCall) {
 	for _, chunk := range all {
 		for _, choice := range chunk.Choices {
 			for _, part := range choice.Delta.ToolCalls {
 				if *part.Index == len(calls) {
-					calls = append(calls, call{Name: part.Function.Name})
+					calls = append(calls, toolCall{Name: part.Function.Name})
 				}
 				calls[*part.Index].Arguments += part.Function.Arguments
 			}
@@ -255,7 +255,7 @@ func TestGoClientCallsTools(t *testing.T) {
 		{"none mentioned", "hello", nil, nil, nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			req := ask(&cfg, tt.prompt)
+			req := question(&cfg, tt.prompt)
 			req.MaxCompletionTokens, req.Tools, req.ToolChoice, req.ParallelToolCalls = 0, tools, tt.choice, tt.parallel
 			whole, streamed := both(t, c, req)
 			calls := callsOf(whole.Choices[0].Message)
@@ -289,7 +289,7 @@ func TestGoClientGetsWhatItsSchemaSays(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	req := ask(&cfg, "who?")
+	req := question(&cfg, "who?")
 	req.MaxCompletionTokens = 0
 	req.ResponseFormat = &openai.ChatCompletionResponseFormat{
 		Type:       openai.ChatCompletionResponseFormatTypeJSONSchema,

@@ -38,7 +38,7 @@ test('413', () => failure(client('narrow'), OpenAI.APIError, 413, chat('x'.repea
 
 test('422 of the engine', () => failure(client('refusing'), OpenAI.UnprocessableEntityError, 422, chat('hello')))
 
-for (const [name, status, tokens] of [['failing', 502, 20], ['late', 504, 1000]]) {
+for (const [name, status, tokens] of [['failing', 500, 20], ['garbling', 502, 20], ['late', 504, 1000]]) {
   test(`${status} is not tried again`, async () => {
     const answers = []
     const sdk = client(name, { maxRetries: 2, onAnswer: (answer) => answers.push(answer.status) })

@@ -1,4 +1,4 @@
-// Many clients at once, and clients that leave.
+// Many clients at once, clients that leave, and clients that are about to.
 'use strict'
 const assert = require('node:assert/strict')
 const { test } = require('node:test')
@@ -31,4 +31,12 @@ test('a client that gives up ends its request', async () => {
   await untilInFlight('narrow', 0)
   await assert.rejects(client('narrow', { timeout: 500 }).chat.completions.create(long), OpenAI.APIConnectionTimeoutError)
   await untilInFlight('narrow', 0)
+})
+
+test('keep-alives hold a client that is impatient', async () => {
+  const sdk = client('sleepy', { timeout: 800 }) // less than a token takes
+  const two = chat('hello', { max_completion_tokens: 2 })
+  await assert.rejects(sdk.chat.completions.create(two), OpenAI.APIConnectionTimeoutError)
+  const chunks = await events(sdk.chat.completions.create.bind(sdk.chat.completions), two)
+  assert.equal(streamedText(chunks).trim().split(' ').length, 2)
 })

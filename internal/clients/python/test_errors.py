@@ -69,10 +69,10 @@ def test_422_of_the_engine_is_passed_on(client_of, stream):
 
 
 @STREAMS
-def test_502_is_not_tried_again(client_of, stream):
-    client = client_of("failing", max_retries=2)
-    err = failure(client, openai.InternalServerError, 502, **chat("hello", stream=stream))
-    assert "failed 3 times" in err.message  # by baton, so that the client need not
+@pytest.mark.parametrize(("deployment", "status"), [("failing", 500), ("garbling", 502)])
+def test_what_baton_has_tried_is_not_tried_again(client_of, deployment, status, stream):
+    client = client_of(deployment, max_retries=2)
+    failure(client, openai.InternalServerError, status, **chat("hello", stream=stream))
     assert len(client.answers) == 1
 
 

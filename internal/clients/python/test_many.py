@@ -1,4 +1,4 @@
-"""Many clients at once, and clients that leave."""
+"""Many clients at once, clients that leave, and clients that are about to."""
 
 import openai
 import pytest
@@ -30,3 +30,10 @@ def test_a_client_that_gives_up_ends_its_request(client_of):
     with pytest.raises(openai.APITimeoutError):
         client.call(CHAT, **chat("hello", max_completion_tokens=10_000, timeout=0.5))
     until_in_flight("narrow", 0)
+
+
+def test_keep_alives_hold_a_client_that_is_impatient(client_of):
+    client = client_of("sleepy", max_retries=0, timeout=0.8)  # less than a token takes
+    with pytest.raises(openai.APITimeoutError):
+        client.call(CHAT, **chat("hello", max_completion_tokens=2))
+    assert len(streamed_text(client.events(CHAT, **chat("hello", max_completion_tokens=2))).split()) == 2

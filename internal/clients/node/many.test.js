@@ -35,8 +35,7 @@ test('a client that gives up ends its request', async () => {
 
 test('keep-alives hold a client that is impatient', async () => {
   const sdk = client('sleepy', { timeout: 800 }) // less than a token takes
-  const two = chat('hello', { max_completion_tokens: 2 })
-  await assert.rejects(sdk.chat.completions.create(two), OpenAI.APIConnectionTimeoutError)
-  const chunks = await events(sdk.chat.completions.create.bind(sdk.chat.completions), two)
-  assert.equal(streamedText(chunks).trim().split(' ').length, 2)
+  const word = chat('hello', { max_completion_tokens: 1 })
+  await assert.rejects(sdk.chat.completions.create(word), OpenAI.APIConnectionTimeoutError)
+  assert.ok(streamedText(await events(sdk.chat.completions.create.bind(sdk.chat.completions), word)))
 })

@@ -69,7 +69,7 @@ func TestStreamIsWhatVLLMWrites(t *testing.T) {
 }
 
 func TestErrorBeforeTheFirstEventHasItsStatus(t *testing.T) {
-	engines := `{"object":"error", "message":"too long"}`
+	engines := `{"error": {"message":"too long", "big":9007199254740993}}`
 	for _, c := range []struct {
 		name   string
 		err    error
@@ -78,6 +78,14 @@ func TestErrorBeforeTheFirstEventHasItsStatus(t *testing.T) {
 		header map[string]string
 	}{
 		{"engine's own body", &router.Error{Status: 400, Body: []byte(engines)}, 400, engines, nil},
+		{
+			"an older engine's body", &router.Error{Status: 400, Message: "m", Body: []byte(`{"object":"error","message":"too long"}`)}, 400,
+			`{"error":{"message":"too long","type":"BadRequestError","param":null,"code":400}}`, nil,
+		},
+		{
+			"a path that the engine lacks", &router.Error{Status: 404, Message: "m", Body: []byte(`{"detail":"Not Found"}`)}, 404,
+			`{"error":{"message":"Not Found","type":"NotFoundError","param":null,"code":404}}`, nil,
+		},
 		{
 			"an engine's body that is not JSON", &router.Error{Status: 500, Message: "m", Body: []byte("Internal Server Error")}, 500,
 			`{"error":{"message":"m","type":"InternalServerError","param":null,"code":500}}`,

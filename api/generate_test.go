@@ -178,6 +178,18 @@ func TestRouterGetsTheRequestAsItWasSent(t *testing.T) {
 	}
 }
 
+func TestStreamIsIgnoredWhereEnginesIgnoreIt(t *testing.T) {
+	h := start(t, &fakeRouter{do: func(context.Context, *router.Request) (Answer, error) { return newScript(nil, "{}"), nil }}, oneModel, nil)
+	for path, want := range map[string]string{
+		"/v1/embeddings": "application/json", "/tokenize": "application/json", "/detokenize": "application/json",
+		"/v1/responses": "text/event-stream; charset=utf-8", "/v1/messages": "text/event-stream; charset=utf-8",
+	} {
+		if resp, _ := h.do(t, "POST", path, `{"stream":true}`); resp.Header.Get("Content-Type") != want {
+			t.Errorf("%s answers with %s, want %s", path, resp.Header.Get("Content-Type"), want)
+		}
+	}
+}
+
 func TestRequestIDsAreUniqueAndBounded(t *testing.T) {
 	r := &fakeRouter{do: func(context.Context, *router.Request) (Answer, error) { return newScript(nil, "{}"), nil }}
 	h := start(t, r, oneModel, nil)

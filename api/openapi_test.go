@@ -1,45 +1,48 @@
 package api
 
 import (
-	"encoding/json"
+	"context"
 	"errors"
+	"maps"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/go-chi/chi/v5"
 	"github.com/google/go-cmp/cmp"
-	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/baton-llm/baton/api/spec"
+	"github.com/baton-llm/baton/api/spec/spectest"
+	"github.com/baton-llm/baton/router"
 )
 
+func described(t *testing.T) *spectest.Description {
+	t.Helper()
+	text, err := spec.JSON("v1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := spectest.Read(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
 func TestEveryRouteIsDescribedAndNoOther(t *testing.T) {
-	server := New(DefaultConfig(), Deps{Metrics: http.NotFoundHandler(), Registerer: prometheus.NewRegistry()})
-	var routes, operations []string
-	err := chi.Walk(server.handler.(chi.Routes), func(method, route string, _ http.Handler, _ ...func(http.Handler) http.Handler) error {
-		routes = append(routes, method+" "+strings.ReplaceAll(route, "/*", "/{model}")) // a path parameter of OpenAPI
+	h := start(t, failing(errors.New("called")), oneModel, nil)
+	routes := []string{"GET /metrics"} // the harness has none
+	err := chi.Walk(h.server.handler.(chi.Routes), func(method, route string, _ http.Handler, _ ...func(http.Handler) http.Handler) error {
+		routes = append(routes, method+" "+strings.ReplaceAll(route, "/*", "/{model}")) // OpenAPI has no wildcard
 		return nil
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	text, err := spec.JSON("v1")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var described struct {
-		Paths map[string]map[string]any
-	}
-	if err := json.Unmarshal(text, &described); err != nil {
-		t.Fatal(err)
-	}
-	for path, item := range described.Paths {
-		for method := range item {
-			operations = append(operations, strings.ToUpper(method)+" "+path)
-		}
-	}
+	operations := described(t).Operations()
 	slices.Sort(routes)
 	slices.Sort(operations)
 	if diff := cmp.Diff(routes, operations); diff != "" {
@@ -47,11 +50,39 @@ func TestEveryRouteIsDescribedAndNoOther(t *testing.T) {
 	}
 }
 
-func TestDescriptionNamesTheVersionAndIsCached(t *testing.T) {
+func TestErrorsAreAsDescribed(t *testing.T) {
+	d := described(t)
+	var next atomic.Pointer[router.Error]
+	r := &fakeRouter{do: func(context.Context, *router.Request) (Answer, error) { return nil, next.Load() }}
+	h := start(t, r, oneModel, nil)
+	paths := slices.Concat(slices.Collect(maps.Keys(generatePaths)), passthroughPaths)
+	for _, path := range paths {
+		for _, text := range d.Statuses("POST", path) {
+			status, err := strconv.Atoi(text)
+			if err != nil || status < http.StatusBadRequest {
+				continue
+			}
+			next.Store(&router.Error{Status: status, Message: "m"})
+			body := chatBody
+			if path == "/v1/completions" {
+				body = `{"prompt":"x"}`
+			}
+			resp, answer := h.do(t, "POST", path, body)
+			if resp.StatusCode != status {
+				t.Errorf("%s answers %d, want %d", path, resp.StatusCode, status)
+			}
+			if err := d.Check("POST", path, resp, answer); err != nil {
+				t.Errorf("%s %d: %v", path, status, err)
+			}
+		}
+	}
+}
+
+func TestTheDescriptionIsCached(t *testing.T) {
 	h := start(t, failing(errors.New("called")), oneModel, nil)
 	resp, text := h.do(t, "GET", "/openapi.json", "")
-	if !strings.Contains(text, `"version":"v1"`) || resp.Header.Get("Content-Type") != "application/json" {
-		t.Errorf("answer is %s %.200s", resp.Header.Get("Content-Type"), text)
+	if err := described(t).Check("GET", "/openapi.json", resp, text); err != nil {
+		t.Error(err)
 	}
 	etag := resp.Header.Get("Etag")
 	for sent, want := range map[string]int{

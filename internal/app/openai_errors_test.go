@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -35,8 +36,7 @@ var failures = []failure{
 	{when: "the engine refuses the request, here for its length; its own words", body: `{"messages":[{"role":"user","content":"` + strings.Repeat("long ", 500) + `"}]}`, status: 400},
 	{when: "the model does not exist", body: `{"model":"none","messages":[{"role":"user","content":"x"}]}`, status: 404},
 	{when: "there is no such path", path: "/v1/none", body: goodChat, status: 404},
-	{when: "the engines do not serve the path", path: "/v1/responses", body: `{"input":"x"}`, status: 404},
-	{when: "the path has other methods; `Allow` names them", method: http.MethodDelete, status: 405},
+	{when: "the path has other methods", method: http.MethodDelete, status: 405},
 	{when: "the body is larger than `api.max_body`", body: `{"messages":"` + strings.Repeat("x", 8<<10) + `"}`, status: 413},
 	{when: "the body is not `application/json`, or is compressed", body: goodChat, header: []string{"Content-Type", "text/plain"}, status: 415},
 	{when: "the engine cannot use the content; its own words", body: goodChat, faults: enginesim.Faults{Status: 422}, status: 422},
@@ -46,10 +46,24 @@ var failures = []failure{
 	{when: "engines break off each time", body: goodChat, faults: enginesim.Faults{Crash: true}, status: 503}, // last: they come back slowly
 }
 
+// settings are failures for which the deployment must be another one.
+var settings = []struct {
+	when   string
+	status int
+	get    func(*testing.T) (*http.Response, string)
+}{
+	{"there are API keys, and the request has none that is valid", 401, noKey},
+	{"the key may not ask for the class in `X-Baton-Class`", 403, classOfOthers},
+	{"the body does not arrive in time (`api.body_timeout`)", 408, slowBody},
+	{"more is in flight than `router.all` or the class allows", 429, tooMany},
+	{"the key's requests or tokens a minute are used up", 429, overLimit},
+	{"no worker serves any model", 503, noWorkers},
+	{"the deadline passes (`api.request_timeout`), or an engine falls silent", 504, pastDeadline},
+}
+
 func TestOpenAIDocErrors(t *testing.T) {
 	cfg := quick()
-	cfg.API.MaxBody, cfg.API.BodyTimeout = 4<<10, time.Second
-	cfg.Sim.MaxModelLen = 256
+	cfg.API.MaxBody, cfg.Sim.MaxModelLen = 4<<10, 256
 	cfg.Worker.Announce = time.Minute // else a worker may see that its engine is down, and take no job
 	up := startTapped(t, cfg)
 	type row struct {
@@ -89,14 +103,10 @@ func TestOpenAIDocErrors(t *testing.T) {
 		}
 		add(f.when, f.status, f.method, f.path, resp, text)
 	}
-	resp, text := slowBody(t, up.base)
-	add("the body does not arrive in time (`api.body_timeout`)", http.StatusRequestTimeout, http.MethodPost, chatPath, resp, text)
-	resp, text = tooMany(t)
-	add("more is in flight than `router.all` or the class allows", http.StatusTooManyRequests, http.MethodPost, chatPath, resp, text)
-	resp, text = pastDeadline(t)
-	add("the deadline passes (`api.request_timeout`), or an engine falls silent", http.StatusGatewayTimeout, http.MethodPost, chatPath, resp, text)
-	resp, text = noWorkers(t)
-	add("no worker serves any model", http.StatusServiceUnavailable, http.MethodPost, chatPath, resp, text)
+	for _, f := range settings {
+		resp, text := f.get(t)
+		add(f.when, f.status, http.MethodPost, chatPath, resp, text)
+	}
 	slices.SortStableFunc(rows, func(a, b row) int { return cmp.Compare(a.status, b.status) })
 	table := []string{"| when | status | `type` | `param` | headers |", "|---|---|---|---|---|"}
 	for _, r := range rows {
@@ -145,21 +155,21 @@ func errorRow(t *testing.T, when string, resp *http.Response, text string) strin
 		param = "`" + *told.Error.Param + "`"
 	}
 	var headers []string
-	for name, word := range map[string]string{
-		"Retry-After": "`Retry-After`, `Retry-After-Ms`", "X-Should-Retry": "`X-Should-Retry: false`", "Allow": "`Allow`",
-	} {
+	for _, name := range []string{"Allow", "WWW-Authenticate", "Retry-After", "Retry-After-Ms", "X-Should-Retry", "X-Ratelimit-Limit-Requests"} {
 		if resp.Header.Get(name) != "" {
-			headers = append(headers, word)
+			headers = append(headers, "`"+name+"`")
 		}
 	}
 	return fmt.Sprintf("| %s | %d | `%s` | %s | %s |", when, resp.StatusCode, told.Error.Type, param, strings.Join(headers, ", "))
 }
 
 // slowBody sends a part of a body and then nothing.
-func slowBody(t *testing.T, base string) (*http.Response, string) {
+func slowBody(t *testing.T) (*http.Response, string) {
 	t.Helper()
+	cfg := quick()
+	cfg.API.BodyTimeout = 100 * time.Millisecond
+	base, _ := startUp(t, cfg)
 	body, writer := io.Pipe()
-	go func() { _, _ = writer.Write([]byte("{")) }() // ends with the pipe
 	defer writer.Close()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, base+chatPath, body)
 	if err != nil {
@@ -171,6 +181,42 @@ func slowBody(t *testing.T, base string) (*http.Response, string) {
 		t.Fatal(err)
 	}
 	return resp, readAll(t, resp)
+}
+
+// withKey sends a request to a deployment that has one key, as often as asked.
+func withKey(t *testing.T, times int, authorization func(key string) string, class, entry string) (resp *http.Response, text string) {
+	t.Helper()
+	cfg := quick()
+	cfg.API.Auth.KeysFile = filepath.Join(t.TempDir(), "keys.yaml")
+	key := newKey(t, cfg.API.Auth.KeysFile, "acme", entry)
+	base, _ := startUp(t, cfg)
+	for range times {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, base+chatPath, strings.NewReader(goodChat))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header = http.Header{"Content-Type": {"application/json"}, "Authorization": {authorization(key)}, "X-Baton-Class": {class}}
+		if resp, err = http.DefaultClient.Do(req); err != nil {
+			t.Fatal(err)
+		}
+		text = readAll(t, resp)
+	}
+	return resp, text
+}
+
+func noKey(t *testing.T) (*http.Response, string) {
+	t.Helper()
+	return withKey(t, 1, func(string) string { return "Bearer another-key-than-that" }, "batch", "class: batch")
+}
+
+func classOfOthers(t *testing.T) (*http.Response, string) {
+	t.Helper()
+	return withKey(t, 1, func(key string) string { return "Bearer " + key }, "interactive", "class: batch")
+}
+
+func overLimit(t *testing.T) (*http.Response, string) {
+	t.Helper()
+	return withKey(t, 2, func(key string) string { return "Bearer " + key }, "batch", "limits: {requests_per_minute: 1}")
 }
 
 func readAll(t *testing.T, resp *http.Response) string {

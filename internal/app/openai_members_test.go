@@ -231,42 +231,56 @@ func TestOpenAIDocMembers(t *testing.T) {
 
 func TestOtherEndpointsRunWholeByteForByte(t *testing.T) {
 	up := startTapped(t, quick())
-	for path, c := range map[string]struct {
-		body   string
-		status int // of the simulated engine
-	}{
-		"/v1/embeddings": {`{ "input":["caf\u00e9","b"],"brand_new":9007199254740993}`, http.StatusOK},
-		"/tokenize":      {`{ "prompt":"caf\u00e9","stream":true}`, http.StatusOK},
-		"/detokenize":    {`{ "tokens":[ 1,2]}`, http.StatusOK},
-		"/v1/responses":  {`{ "input":"hi","stream":true}`, http.StatusNotFound},
-		"/v1/messages":   {`{ "messages":[],"max_tokens":1}`, http.StatusNotFound},
+	for path, body := range map[string]string{
+		"/v1/embeddings": `{ "input":["caf\u00e9","b"],"brand_new":9007199254740993}`,
+		"/tokenize":      `{ "prompt":"caf\u00e9","stream":true}`,
+		"/detokenize":    `{ "tokens":[ 1,2]}`,
+		"/v1/responses":  `{ "input":"caf\u00e9","brand_new":9007199254740993}`,
+		"/v1/messages":   `{ "model":"meta-llama/Meta-Llama-3.1-70B-Instruct","messages":[{"role":"user","content":"hi"}],"max_tokens":9}`,
 	} {
 		id := "other" + strings.ReplaceAll(path, "/", ".")
-		resp, text, err := up.send(t, http.MethodPost, path, c.body, "X-Request-Id", id)
+		resp, text, err := up.send(t, http.MethodPost, path, body, "X-Request-Id", id)
 		if err != nil {
 			t.Fatal(err)
 		}
 		legs := up.tap.calls(t, up.deployment)[id]
-		if len(legs) != 1 || legs[0] != (engineCall{wire.RoleDecode, path, c.body}) || resp.StatusCode != c.status {
+		if len(legs) != 1 || legs[0] != (engineCall{wire.RoleDecode, path, body}) || resp.StatusCode != http.StatusOK {
 			t.Errorf("answer of %s is %d %s and engines got %q", path, resp.StatusCode, text, legs)
 		}
 		if err := up.description.Check(http.MethodPost, path, resp, text); err != nil {
 			t.Errorf("%s: %v", path, err)
 		}
 	}
-	for path, described := range map[string]string{
-		"/v1/models": "", "/v1/models/meta-llama%2FMeta-Llama-3.1-70B-Instruct": "/v1/models/{model}", "/v1/models/none": "/v1/models/{model}",
-		"/health": "", "/healthz": "", "/ping": "", "/readyz": "", "/version": "", "/metrics": "",
+}
+
+func TestReadingEndpointsAreAsDescribed(t *testing.T) {
+	up := startTapped(t, quick())
+	const one = "/v1/models/{model}"
+	for _, c := range []struct{ path, described string }{
+		{"/v1/models", "/v1/models"},
+		{"/v1/models/meta-llama/Meta-Llama-3.1-70B-Instruct", one},
+		{"/v1/models/meta-llama%2FMeta-Llama-3.1-70B-Instruct", one},
+		{"/v1/models/none", one},
+		{"/health", "/health"},
+		{"/healthz", "/healthz"},
+		{"/ping", "/ping"},
+		{"/readyz", "/readyz"},
+		{"/version", "/version"},
+		{"/metrics", "/metrics"},
 	} {
-		if described == "" {
-			described = path
-		}
-		resp, text, err := up.send(t, http.MethodGet, path, "")
+		resp, text, err := up.send(t, http.MethodGet, c.path, "")
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := up.description.Check(http.MethodGet, described, resp, text); err != nil {
-			t.Errorf("GET %s: %v", path, err)
+		want := http.StatusOK
+		if c.path == "/v1/models/none" {
+			want = http.StatusNotFound
+		}
+		if resp.StatusCode != want {
+			t.Errorf("GET %s is %d %s, want %d", c.path, resp.StatusCode, text, want)
+		}
+		if err := up.description.Check(http.MethodGet, c.described, resp, text); err != nil {
+			t.Errorf("GET %s: %v", c.path, err)
 		}
 	}
 }

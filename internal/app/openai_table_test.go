@@ -132,7 +132,7 @@ var passed = []member{
 	{name: "safety_identifier", value: `"u"`, chat: passes, completions: absent},
 	{name: "service_tier", value: `"auto"`, chat: passes, completions: absent},
 	{name: "store", value: `false`, chat: passes, completions: absent},
-	{name: "tool_choice", value: `{"type":"function","function":{"name":"f"}}`, chat: passes, completions: absent},
+	{name: "tool_choice", value: `{"type":"function","function":{"name":"f"}}`, chat: passes, completions: absent, with: `"tools":[{"type":"function","function":{"name":"f"}}]`},
 	{name: "tools", value: `[{"type":"function","function":{"name":"f","parameters":{}}}]`, chat: passes, completions: absent},
 	{name: "top_logprobs", value: `2`, chat: passes, completions: absent, with: `"logprobs":true`},
 	{name: "verbosity", value: `"low"`, chat: passes, completions: absent},

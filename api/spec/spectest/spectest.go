@@ -89,44 +89,55 @@ func (d *Description) Check(method, path string, resp *http.Response, text strin
 	return checkEvents(media.Schema.Value, text)
 }
 
-// checkEvents checks the data of each event by one of the alternatives of schema.
+// checkEvents checks each event by schema and, where it has alternatives, the data by one of them.
 func checkEvents(schema *openapi3.Schema, text string) error {
 	blocks, ended := strings.CutSuffix(text, "\n\n")
 	if !ended {
 		return errors.New("the stream breaks off in the middle of an event")
 	}
 	for block := range strings.SplitSeq(blocks, "\n\n") {
-		data, ok := strings.CutPrefix(block, "data: ")
-		if !ok || strings.Contains(data, "\n") {
-			return fmt.Errorf("event %q is not one line of data", block)
+		event := map[string]any{}
+		for line := range strings.SplitSeq(block, "\n") {
+			name, value, _ := strings.Cut(line, ": ")
+			if _, again := event[name]; again || name != "data" && name != "event" {
+				return fmt.Errorf("event %q has more than a name and a line of data", block)
+			}
+			event[name] = value
 		}
-		var errs []error
-		for _, alternative := range schema.AnyOf {
-			errs = append(errs, checkData(alternative.Value.Properties["data"].Value, data))
-		}
-		if !hasNil(errs) {
-			return fmt.Errorf("event %s: %w", data, errors.Join(errs...))
+		if err := checkEvent(schema, event); err != nil {
+			return fmt.Errorf("event %q: %w", block, err)
 		}
 	}
 	return nil
 }
 
+func checkEvent(schema *openapi3.Schema, event map[string]any) error {
+	if err := schema.VisitJSON(event, openapi3.EnableJSONSchema2020()); err != nil {
+		return err
+	}
+	data, _ := event["data"].(string)
+	alternatives := schema.AnyOf
+	if len(alternatives) == 0 {
+		return checkData(schema.Properties["data"].Value, data)
+	}
+	var faults []error
+	for _, alternative := range alternatives {
+		err := checkData(alternative.Value.Properties["data"].Value, data)
+		if err == nil {
+			return nil
+		}
+		faults = append(faults, err)
+	}
+	return errors.Join(faults...)
+}
+
 func checkData(schema *openapi3.Schema, data string) error {
-	if schema.ContentSchema == nil {
+	if schema.ContentMediaType == "" {
 		return schema.VisitJSON(data, openapi3.EnableJSONSchema2020())
 	}
 	var value any
-	if err := json.Unmarshal([]byte(data), &value); err != nil {
+	if err := json.Unmarshal([]byte(data), &value); err != nil || schema.ContentSchema == nil {
 		return err
 	}
 	return schema.ContentSchema.Value.VisitJSON(value, openapi3.EnableJSONSchema2020())
-}
-
-func hasNil(errs []error) bool {
-	for _, err := range errs {
-		if err == nil {
-			return true
-		}
-	}
-	return false
 }

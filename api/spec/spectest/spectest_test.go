@@ -19,7 +19,8 @@ func TestCheckSeesWhatIsNotDescribed(t *testing.T) {
 		t.Fatal(err)
 	}
 	const (
-		chat  = "/v1/chat/completions"
+		chat, messages = "/v1/chat/completions", "/v1/messages"
+
 		whole = `{"id":"1","object":"chat.completion","created":1,"model":"m","choices":[]}`
 		chunk = `data: {"id":"1","object":"chat.completion.chunk","created":1,"model":"m","choices":[]}` + "\n\n"
 		done  = "data: [DONE]\n\n"
@@ -41,8 +42,13 @@ func TestCheckSeesWhatIsNotDescribed(t *testing.T) {
 		{"a member of another kind", chat, 200, "application/json", "r", strings.Replace(whole, "[]", "{}", 1), "choices"},
 		{"a member is missing", chat, 200, "application/json", "r", strings.Replace(whole, `"model":"m",`, "", 1), "model"},
 		{"an error without envelope", chat, 400, "application/json", "r", `{"detail":"m"}`, "error"},
-		{"an event that is no chunk", chat, 200, "text/event-stream", "r", `data: {"id":"1"}` + "\n\n" + done, "event {"},
-		{"an event with a comment", chat, 200, "text/event-stream", "r", ": x\n" + chunk + done, "one line of data"},
+		{"an event that is no chunk", chat, 200, "text/event-stream", "r", `data: {"id":"1"}` + "\n\n" + done, `event "data: {`},
+		{"an event with a comment", chat, 200, "text/event-stream", "r", ": x\n" + chunk + done, "more than"},
+		{"an event of two lines", chat, 200, "text/event-stream", "r", "data: {\ndata: }\n\n" + done, "more than"},
+		{"an event with a name", chat, 200, "text/event-stream", "r", "event: x\n" + chunk + done, "event"},
+		{"named events", messages, 200, "text/event-stream", "r", "event: ping\ndata: {\"type\":\"ping\"}\n\n", ""},
+		{"a named event without name", messages, 200, "text/event-stream", "r", "data: {}\n\n", "event"},
+		{"a named event that is not JSON", messages, 200, "text/event-stream", "r", "event: ping\ndata: [DONE]\n\n", "invalid"},
 		{"half an event", chat, 200, "text/event-stream", "r", chunk + "data: [DO", "breaks off"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -33,6 +33,7 @@ var failures = []failure{
 	{when: "a member that baton reads is of the wrong kind or out of range", body: `{"messages":[{"role":"user","content":"x"}],"n":0}`, status: 400},
 	{when: "`kv_transfer_params` or `ec_transfer_params` is sent", body: `{"messages":[{"role":"user","content":"x"}],"kv_transfer_params":{}}`, status: 400},
 	{when: "`X-Baton-Class` is no class", body: goodChat, header: []string{"X-Baton-Class", "vip"}, status: 400},
+	{when: "`X-Baton-Deadline-Ms` is no positive number", body: goodChat, header: []string{"X-Baton-Deadline-Ms", "soon"}, status: 400},
 	{when: "the engine refuses the request, here for its length; its own words", body: `{"messages":[{"role":"user","content":"` + strings.Repeat("long ", 500) + `"}]}`, status: 400},
 	{when: "the model does not exist", body: `{"model":"none","messages":[{"role":"user","content":"x"}]}`, status: 404},
 	{when: "there is no such path", path: "/v1/none", body: goodChat, status: 404},
@@ -40,9 +41,13 @@ var failures = []failure{
 	{when: "the body is larger than `api.max_body`", body: `{"messages":"` + strings.Repeat("x", 8<<10) + `"}`, status: 413},
 	{when: "the body is not `application/json`, or is compressed", body: goodChat, header: []string{"Content-Type", "text/plain"}, status: 415},
 	{when: "the engine cannot use the content; its own words", body: goodChat, faults: enginesim.Faults{Status: 422}, status: 422},
-	{when: "the engine fails each time", body: goodChat, faults: enginesim.Faults{Status: 500}, status: 502},
+	{when: "the engine fails each time; its own words", body: goodChat, faults: enginesim.Faults{Status: 500}, status: 500},
 	{when: "the engine's answer is not what its protocol says", body: goodChat, faults: enginesim.Faults{Garbage: true}, status: 502},
 	{when: "the prefill engine gives no KV handle: it runs without a connector", body: goodChat, faults: enginesim.Faults{NoHandle: true}, status: 502},
+	{
+		when: "the deadline passes (`X-Baton-Deadline-Ms`, `api.request_timeout`), or an engine falls silent",
+		body: goodChat, header: []string{"X-Baton-Deadline-Ms", "200"}, faults: enginesim.Faults{Hang: true}, status: 504,
+	},
 	{when: "engines break off each time", body: goodChat, faults: enginesim.Faults{Crash: true}, status: 503}, // last: they come back slowly
 }
 
@@ -58,7 +63,6 @@ var settings = []struct {
 	{"more is in flight than `router.all` or the class allows", 429, tooMany},
 	{"the key's requests or tokens a minute are used up", 429, overLimit},
 	{"no worker serves any model", 503, noWorkers},
-	{"the deadline passes (`api.request_timeout`), or an engine falls silent", 504, pastDeadline},
 }
 
 func TestOpenAIDocErrors(t *testing.T) {
@@ -257,20 +261,6 @@ func tooMany(t *testing.T) (*http.Response, string) {
 			t.Fatal("the first request is not in flight after 30 s")
 		}
 	}
-	resp, err := post(t.Context(), http.DefaultClient, base+chatPath, goodChat)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return resp, readAll(t, resp)
-}
-
-// pastDeadline sends a request whose engine hangs.
-func pastDeadline(t *testing.T) (*http.Response, string) {
-	t.Helper()
-	cfg := quick()
-	cfg.API.RequestTimeout = 200 * time.Millisecond
-	cfg.Sim.Faults.Hang = true
-	base, _ := startUp(t, cfg)
 	resp, err := post(t.Context(), http.DefaultClient, base+chatPath, goodChat)
 	if err != nil {
 		t.Fatal(err)

@@ -70,7 +70,7 @@ func (m *member) check(f fate, body string, status int, answer string, legs []en
 		if status != http.StatusOK || len(legs) != 2 || legs[0].role != wire.RolePrefill || legs[1].role != wire.RoleDecode {
 			return fmt.Errorf("answer is %d %s and engines got %q, want a prefill and a decode leg", status, answer, legs)
 		}
-		return errors.Join(m.checkPrefill(f, body, legs[0].body), checkDecode(body, legs[1].body))
+		return errors.Join(m.checkPrefill(f, body, legs[0].body), checkDecode(f, body, legs[1].body))
 	}
 }
 
@@ -87,7 +87,7 @@ func (m *member) checkPrefill(f fate, body, leg string) error {
 	for _, name := range []string{"model", "messages", "prompt", m.name} {
 		want, _ := sent.Get(name)
 		if name == m.name {
-			want = map[fate]rawjson.Value{passes: want, one: rawjson.Value("1"), unary: rawjson.Value("false"), removed: nil}[f]
+			want = map[fate]rawjson.Value{passes: want, one: rawjson.Value("1"), counted: rawjson.Value("false")}[f] // else none
 		}
 		if value, _ := got.Get(name); string(value) != string(want) {
 			err = errors.Join(err, fmt.Errorf("%s is %s on the prefill leg, want %s", name, value, want))
@@ -96,8 +96,12 @@ func (m *member) checkPrefill(f fate, body, leg string) error {
 	return err
 }
 
-// checkDecode wants the client's bytes with the handle as one more member.
-func checkDecode(body, leg string) error {
+// checkDecode wants the client's bytes with the handle, and what asks for usage, as further members.
+func checkDecode(f fate, body, leg string) error {
+	want := map[string]bool{"kv_transfer_params": true, "stream_options": f == counted}
+	if f == turned {
+		body = strings.Replace(body, `"include_usage":false`, `"include_usage":true`, 1)
+	}
 	rest, ok := strings.CutPrefix(leg, strings.TrimSuffix(body, "}")+",")
 	if !ok {
 		return fmt.Errorf("the decode leg is %s, want all of %s", leg, body)
@@ -107,7 +111,7 @@ func checkDecode(body, leg string) error {
 		return err
 	}
 	for name := range added.Names() {
-		if name != "kv_transfer_params" {
+		if !want[name] {
 			err = errors.Join(err, fmt.Errorf("%s was added to the decode leg", name))
 		}
 	}
@@ -231,24 +235,27 @@ func TestOpenAIDocMembers(t *testing.T) {
 
 func TestOtherEndpointsRunWholeByteForByte(t *testing.T) {
 	up := startTapped(t, quick())
-	for path, body := range map[string]string{
-		"/v1/embeddings": `{ "input":["caf\u00e9","b"],"brand_new":9007199254740993}`,
-		"/tokenize":      `{ "prompt":"caf\u00e9","stream":true}`,
-		"/detokenize":    `{ "tokens":[ 1,2]}`,
-		"/v1/responses":  `{ "input":"caf\u00e9","brand_new":9007199254740993}`,
-		"/v1/messages":   `{ "model":"meta-llama/Meta-Llama-3.1-70B-Instruct","messages":[{"role":"user","content":"hi"}],"max_tokens":9}`,
+	const message = `{ "model":"meta-llama/Meta-Llama-3.1-70B-Instruct","messages":[{"role":"user","content":"hi"}],"max_tokens":9`
+	for i, c := range []struct{ path, body string }{
+		{"/v1/embeddings", `{ "input":["caf\u00e9","b"],"brand_new":9007199254740993}`},
+		{"/tokenize", `{ "prompt":"caf\u00e9","stream":true}`},
+		{"/detokenize", `{ "tokens":[ 1,2]}`},
+		{"/v1/responses", `{ "input":"caf\u00e9","brand_new":9007199254740993}`},
+		{"/v1/responses", `{ "input":"caf\u00e9","stream":true}`},
+		{"/v1/messages", message + `}`},
+		{"/v1/messages", message + `,"stream":true}`},
 	} {
-		id := "other" + strings.ReplaceAll(path, "/", ".")
-		resp, text, err := up.send(t, http.MethodPost, path, body, "X-Request-Id", id)
+		id := fmt.Sprintf("other%d", i)
+		resp, text, err := up.send(t, http.MethodPost, c.path, c.body, "X-Request-Id", id)
 		if err != nil {
 			t.Fatal(err)
 		}
 		legs := up.tap.calls(t, up.deployment)[id]
-		if len(legs) != 1 || legs[0] != (engineCall{wire.RoleDecode, path, body}) || resp.StatusCode != http.StatusOK {
-			t.Errorf("answer of %s is %d %s and engines got %q", path, resp.StatusCode, text, legs)
+		if len(legs) != 1 || legs[0] != (engineCall{wire.RoleDecode, c.path, c.body}) || resp.StatusCode != http.StatusOK {
+			t.Errorf("answer of %s is %d %s and engines got %q", c.path, resp.StatusCode, text, legs)
 		}
-		if err := up.description.Check(http.MethodPost, path, resp, text); err != nil {
-			t.Errorf("%s: %v", path, err)
+		if err := up.description.Check(http.MethodPost, c.path, resp, text); err != nil {
+			t.Errorf("%s: %v", c.path, err)
 		}
 	}
 }

@@ -10,8 +10,9 @@ const (
 	refused fate = "400"
 	missing fate = "404"
 	one     fate = "prefill leg: `1`"
-	unary   fate = "prefill leg: `false`"
 	removed fate = "prefill leg: none"
+	counted fate = "prefill leg: `false`, decode leg: usage asked for"
+	turned  fate = "prefill leg: none, decode leg: usage asked for"
 )
 
 // member is a member of a request, as TestOpenAIDocMembers sends it.
@@ -26,9 +27,11 @@ type member struct {
 // acted are the members that baton acts on, with at least one value for each thing it does.
 var acted = []member{
 	{name: "model", value: `"none"`, chat: missing, completions: missing, why: "no worker serves it; a name that is served passes"},
-	{name: "stream", value: `true`, chat: unary, completions: unary, why: "a streamed prefill answer holds no handle"},
-	{name: "stream", value: `"yes"`, chat: refused, completions: refused, why: "no boolean"},
+	{name: "stream", value: `true`, chat: counted, completions: counted, why: "a streamed prefill answer holds no handle; the usage is for baton's books and taken out again"},
+	{name: "stream", value: `7`, chat: refused, completions: refused, why: "no boolean"},
 	{name: "stream_options", value: `{"include_usage":true}`, chat: removed, completions: removed, with: `"stream":true`, why: "goes with `stream`"},
+	{name: "stream_options", value: `{"include_usage":false}`, chat: turned, completions: turned, with: `"stream":true`, why: "as without them"},
+	{name: "stream_options", value: `{"continuous_usage_stats":true}`, chat: removed, completions: removed, with: `"stream":true`, why: "what the engine makes of it"},
 	{name: "stream_options", value: `{"include_usage":true}`, chat: refused, completions: refused, why: "without `stream`"},
 	{name: "max_tokens", value: `5`, chat: one, completions: one, why: "prefill computes the KV cache and no text"},
 	{name: "max_tokens", value: `1`, chat: whole, completions: whole, why: "the prefill is the answer"},
@@ -36,17 +39,20 @@ var acted = []member{
 	{name: "max_tokens", value: `0`, chat: absent, completions: whole, with: `"echo":true`, why: "scores the prompt"},
 	{name: "max_completion_tokens", value: `5`, chat: one, completions: absent, why: "as `max_tokens`, over which it wins"},
 	{name: "max_completion_tokens", value: `1`, chat: whole, completions: absent, why: "as `max_tokens`"},
-	{name: "max_completion_tokens", value: `0`, chat: refused, completions: absent, why: "below 1"},
+	{name: "max_completion_tokens", value: `0`, chat: refused, completions: absent, param: "max_tokens", why: "below 1"},
 	{name: "min_tokens", value: `3`, chat: one, completions: one, why: "an engine refuses more than its `max_tokens`"},
 	{name: "min_tokens", value: `0`, chat: passes, completions: passes, why: "no more than 1"},
-	{name: "min_tokens", value: `9`, chat: refused, completions: refused, with: `"max_tokens":8`, why: "more than `max_tokens`"},
+	{name: "min_tokens", value: `9`, chat: refused, completions: refused, with: `"max_tokens":8`, param: "null", why: "more than `max_tokens`"},
 	{name: "n", value: `1`, chat: passes, completions: passes, why: "one choice splits"},
 	{name: "n", value: `2`, chat: whole, completions: whole, why: "a handle covers one sequence"},
-	{name: "n", value: `0`, chat: refused, completions: refused, why: "below 1"},
+	{name: "n", value: `0`, chat: refused, completions: refused, param: "null", why: "below 1"},
 	{name: "best_of", value: `2`, chat: absent, completions: whole, why: "several sequences; vLLM ignores it today"},
 	{name: "use_beam_search", value: `true`, chat: whole, completions: whole, why: "several sequences"},
 	{name: "echo", value: `true`, chat: whole, completions: whole, why: "the decode engine would compute the prompt again"},
 	{name: "prompt_logprobs", value: `1`, chat: whole, completions: whole, why: "as `echo`"},
+	{name: "prompt_logprobs", value: `1`, chat: refused, completions: refused, with: `"stream":true`, why: "not in streams"},
+	{name: "truncate_prompt_tokens", value: `64`, chat: passes, completions: passes, why: "the same prompt on both legs"},
+	{name: "truncate_prompt_tokens", value: `-1`, chat: whole, completions: whole, why: "to what `max_tokens` leaves room for, which is another on the prefill leg"},
 	{name: "prompt", value: `["hello"]`, chat: absent, completions: passes, why: "one prompt splits, in each of its forms"},
 	{name: "prompt", value: `[1,2,3]`, chat: absent, completions: passes, why: "token ids"},
 	{name: "prompt", value: `[[1,2,3]]`, chat: absent, completions: passes, why: "token ids"},
@@ -55,14 +61,16 @@ var acted = []member{
 	{name: "prompt", value: `""`, chat: absent, completions: refused, why: "empty"},
 	{name: "prompt_embeds", value: `"AAAA"`, chat: absent, completions: whole, why: "may hold several prompts"},
 	{name: "messages", value: `[{"role":"user","content":[{"type":"text","text":"hi"}]}]`, chat: passes, completions: absent, why: "string or parts"},
-	{name: "messages", value: `[]`, chat: refused, completions: absent, why: "empty"},
 	{name: "messages", value: `[{"content":"hi"}]`, chat: refused, completions: absent, why: "a message without role"},
-	{name: "temperature", value: `0.7`, chat: passes, completions: passes, why: "0 to 2"},
-	{name: "temperature", value: `2.5`, chat: refused, completions: refused, why: "above 2"},
+	{name: "temperature", value: `0.7`, chat: passes, completions: passes, why: "not negative; how hot is too hot is the engine's"},
+	{name: "temperature", value: `-1`, chat: refused, completions: refused, why: "negative"},
 	{name: "top_p", value: `0.9`, chat: passes, completions: passes, why: "above 0, to 1"},
 	{name: "top_p", value: `0`, chat: refused, completions: refused, why: "not above 0"},
 	{name: "stop", value: `["a","b"]`, chat: passes, completions: passes, why: "a string or several"},
 	{name: "stop", value: `[1]`, chat: refused, completions: refused, why: "no string"},
+	{name: "tools", value: `[]`, chat: refused, completions: absent, why: "empty"},
+	{name: "top_logprobs", value: `2`, chat: passes, completions: absent, with: `"logprobs":true`, why: "goes with `logprobs`"},
+	{name: "top_logprobs", value: `2`, chat: refused, completions: absent, why: "without `logprobs`"},
 	{name: "kv_transfer_params", value: `{"do_remote_prefill":true}`, chat: refused, completions: refused, why: "the server's; from a client it could crash an engine or make it dial any host"},
 	{name: "ec_transfer_params", value: `{}`, chat: refused, completions: refused, why: "the server's"},
 	{name: "vllm_xargs", value: `{"kv_transfer_params":"x"}`, chat: refused, completions: refused, why: "vLLM merges it into `kv_transfer_params`"},
@@ -103,7 +111,6 @@ var passed = []member{
 	{name: "structured_outputs", value: `{"regex":"[a-z]+"}`, chat: passes, completions: passes},
 	{name: "thinking_token_budget", value: `64`, chat: passes, completions: passes},
 	{name: "top_k", value: `40`, chat: passes, completions: passes},
-	{name: "truncate_prompt_tokens", value: `64`, chat: passes, completions: passes},
 	{name: "truncation_side", value: `"left"`, chat: passes, completions: passes},
 	{name: "user", value: `"u"`, chat: passes, completions: passes},
 	{name: "watermarking", value: `{}`, chat: passes, completions: passes},
@@ -134,7 +141,6 @@ var passed = []member{
 	{name: "store", value: `false`, chat: passes, completions: absent},
 	{name: "tool_choice", value: `{"type":"function","function":{"name":"f"}}`, chat: passes, completions: absent, with: `"tools":[{"type":"function","function":{"name":"f"}}]`},
 	{name: "tools", value: `[{"type":"function","function":{"name":"f","parameters":{}}}]`, chat: passes, completions: absent},
-	{name: "top_logprobs", value: `2`, chat: passes, completions: absent, with: `"logprobs":true`},
 	{name: "verbosity", value: `"low"`, chat: passes, completions: absent},
 	{name: "web_search_options", value: `{}`, chat: passes, completions: absent},
 

@@ -2,7 +2,7 @@
 bin := $(shell go env GOPATH)/bin
 FUZZTIME ?= 20s
 
-.PHONY: help run build test clients lint fmt fuzz vllm-cpu client-bench ci
+.PHONY: help run build test lint fmt fuzz clients client-bench schemathesis vllm-cpu ci
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
@@ -36,6 +36,9 @@ vllm-cpu: ## a real vLLM without a GPU, for tests; prints its folder
 
 client-bench: ## vLLM's benchmark client against baton up
 	internal/clients/vllmbench/run
+
+schemathesis: ## a running baton against its OpenAPI description
+	internal/clients/schemathesis/run.sh
 
 ci: ## all that must pass before a change goes in
 	.ci/run

@@ -114,6 +114,7 @@ func (s *Server) routes() *chi.Mux {
 	mux.Get("/v1/models", s.models)
 	mux.Get("/v1/models/*", s.model)
 	s.probes(mux)
+	mux.Get("/openapi.json", openAPI(s.deps.Version))
 	if s.cfg.AdminListen == "" {
 		s.scrape(mux)
 	}

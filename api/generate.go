@@ -62,6 +62,7 @@ func (s *Server) request(w http.ResponseWriter, r *http.Request, endpoint openai
 	if e != nil {
 		return nil, e
 	}
+	plan.Stream = plan.Stream && streams(endpoint, r.URL.Path)
 	rec := recordOf(r.Context())
 	rec.model, rec.streamed = model, plan.Stream
 	req := &router.Request{

@@ -68,7 +68,6 @@ var settings = []struct {
 func TestOpenAIDocErrors(t *testing.T) {
 	cfg := quick()
 	cfg.API.MaxBody, cfg.Sim.MaxModelLen = 4<<10, 256
-	cfg.Worker.Announce = time.Minute // else a worker may see that its engine is down, and take no job
 	up := startTapped(t, cfg)
 	type row struct {
 		status int

@@ -26,6 +26,7 @@ stop() {
 trap stop EXIT
 
 go build -o "$work/baton" ./cmd/baton
+touch "$work/screen" # so that it is there before baton is
 # Short answers at many times their speed: the answers' form is tested, not the engines.
 "$work/baton" up --listen 127.0.0.1:0 --up.prefill=2 --up.decode=2 --sim.profile=fast --sim.time_scale=100 \
   --sim.max_model_len=512 --api.body_timeout=2s >"$work/screen" 2>"$work/log" &

@@ -34,7 +34,7 @@ test('a client that gives up ends its request', async () => {
 })
 
 test('keep-alives hold a client that is impatient', async () => {
-  const sdk = client('sleepy', { timeout: 800 }) // less than a token takes
+  const sdk = client('sleepy', { timeout: 2500 }) // less than a token takes
   const word = chat('hello', { max_completion_tokens: 1 })
   await assert.rejects(sdk.chat.completions.create(word), OpenAI.APIConnectionTimeoutError)
   assert.ok(streamedText(await events(sdk.chat.completions.create.bind(sdk.chat.completions), word)))

@@ -74,7 +74,7 @@ def test_usage(client):
 def test_no_usage_that_nobody_asked_for(client, method):
     prompt = {"prompt": "hello", "model": MODEL} if method == "completions.create" else chat("hello")
     chunks = client.events(method, **prompt)
-    assert len(chunks) > 1
+    assert chunks  # one, if the reader is slow
     assert all(c.choices and "usage" not in c.model_fields_set for c in chunks)
 
 

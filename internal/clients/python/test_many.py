@@ -33,7 +33,7 @@ def test_a_client_that_gives_up_ends_its_request(client_of):
 
 
 def test_keep_alives_hold_a_client_that_is_impatient(client_of):
-    client = client_of("sleepy", max_retries=0, timeout=0.8)  # less than a token takes
+    client = client_of("sleepy", max_retries=0, timeout=2.5)  # less than a token takes
     with pytest.raises(openai.APITimeoutError):
         client.call(CHAT, **chat("hello", max_completion_tokens=1))
     assert streamed_text(client.events(CHAT, **chat("hello", max_completion_tokens=1)))

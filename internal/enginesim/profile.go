@@ -84,12 +84,12 @@ func (p *profile) linear(tokens int) float64 {
 
 // profiles are those of the table, parsed once, and fast.
 //
-// Of the table's: the operators' times are what vLLM's kernels took on the hardware, see
-// scripts/simcheck/fit.py. Nobody measured the rest. An efficiency of 1.05 and 2 ms of host time
-// are what an iteration costs beside its kernels, taken together from the published time of the
-// reference benchmark (docs/simulation.md compares both ways); a hand-over of 175 ms is the middle
-// of the 150 to 200 ms that a prefill engine's answer, a router and the decode engine's handshake
-// add to a transfer.
+// Of the table's: G, A and B are fitted to what the operators of vLLM's forward pass take on the
+// hardware by aisimulate's tables (scripts/simcheck/fit.py); the capacity is 90 % of the memory of
+// the GPUs less weights and about 4 GB of workspace on each. The rest is assumed: 5 % and 2 ms of
+// an iteration beside its operators, and for a hand-over the middle of the 150 to 200 ms that an
+// engine's answer, a router and the other engine's handshake add to a transfer.
+// docs/simulation.md tells how far these carry.
 var profiles = sync.OnceValues(func() (map[string]*profile, error) {
 	var table struct {
 		K        []float64           `json:"K"`

@@ -50,7 +50,7 @@ func TestProfileFillsIn(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := e.cfg; got.KVTokens != 430_000 || got.KVBytesPerToken != 131072 || got.HandoverLatency != 175*time.Millisecond {
+	if got := e.cfg; got.KVTokens != 438_000 || got.KVBytesPerToken != 131072 || got.HandoverLatency != 175*time.Millisecond {
 		t.Errorf("the engine has %d tokens of %d bytes and hand-overs of %v", got.KVTokens, got.KVBytesPerToken, got.HandoverLatency)
 	}
 	cfg.KVTokens, cfg.HandoverLatency = 1600, time.Second

@@ -24,12 +24,13 @@ type row struct {
 	Split   bool   `json:"split"`   // an engine of its own decodes
 	KV      int    `json:"kv_tokens"`
 
-	operators bool // the engines take the time of their operators, unfused, and no more
-	inFlight  int
-	brief     int
-	quick     bool
-	slow      *slowSplit
-	within    figures // relative; 0: not held against anything
+	Operators bool `json:"operators"` // take all the time, prompts and decodes one after the other
+
+	inFlight int
+	brief    int
+	slow     *slowSplit // nil: hand-overs overlap
+	quick    bool
+	within   figures // relative; 0: not held against anything
 
 	Want figures `json:"want"`
 	Got  figures `json:"got"`
@@ -57,27 +58,27 @@ const (
 
 var rows = []row{
 	{
-		Name: "simulator TP8, 8192", Profile: tp8, Engines: 1, Budget: 8192, KV: 1338649, operators: true, within: toSimulator,
+		Name: "simulator TP8, 8192", Profile: tp8, Engines: 1, Budget: 8192, KV: 1338649, Operators: true, within: toSimulator,
 		Want: figures{Seconds: 773.9, TTFT: 384.2, TPOT: 294.9, P99: 307.0},
 	},
 	{
-		Name: "simulator TP8, 2048", Profile: tp8, Engines: 1, Budget: 2048, KV: 1350937, operators: true, within: toSimulator,
+		Name: "simulator TP8, 2048", Profile: tp8, Engines: 1, Budget: 2048, KV: 1350937, Operators: true, within: toSimulator,
 		Want: figures{Seconds: 846.2, TTFT: 421.6, TPOT: 101.9, P99: 103.1},
 	},
 	{
-		Name: "simulator 2 x TP4, 8192", Profile: tp4, Engines: 2, Budget: 8192, KV: 454016, operators: true, within: toSimulator,
+		Name: "simulator 2 x TP4, 8192", Profile: tp4, Engines: 2, Budget: 8192, KV: 454016, Operators: true, within: toSimulator,
 		Want: figures{Seconds: 705.6, TTFT: 350.6, TPOT: 180.5, P99: 187.9},
 	},
 	{
-		Name: "simulator 2 x TP4, 1024", Profile: tp4, Engines: 2, Budget: 1024, KV: 461184, operators: true, within: toSimulator,
+		Name: "simulator 2 x TP4, 1024", Profile: tp4, Engines: 2, Budget: 1024, KV: 461184, Operators: true, within: toSimulator, quick: true,
 		Want: figures{Seconds: 744.2, TTFT: 370.3, TPOT: 89.5, P99: 90.5},
 	},
 	{
-		Name: "simulator split TP4 + TP4", Profile: tp4, Engines: 1, Budget: 8192, Split: true, KV: 454016, operators: true, within: toSimulator, quick: true,
+		Name: "simulator split TP4 + TP4", Profile: tp4, Engines: 1, Budget: 8192, Split: true, KV: 454016, Operators: true, within: toSimulator,
 		Want: figures{Seconds: 1156.7, TTFT: 577.1, TPOT: 17.4, P99: 17.4},
 	},
 	{
-		Name: "published monolith", Profile: tp8, Engines: 1, Budget: 8192, inFlight: 1250, within: figures{Seconds: 0.03, TTFT: 0.07}, quick: true,
+		Name: "published monolith", Profile: tp8, Engines: 1, Budget: 8192, inFlight: 1250, within: figures{Seconds: 0.03, TTFT: 0.07},
 		Want: figures{Seconds: 777, TTFT: 325, P99: 1107},
 	},
 	{
@@ -85,7 +86,7 @@ var rows = []row{
 		Want: figures{Seconds: 777, TTFT: 325, P99: 1107},
 	},
 	{
-		Name: "published split", Profile: tp4, Engines: 1, Budget: 8192, Split: true, inFlight: 1250, within: toPublished,
+		Name: "published split", Profile: tp4, Engines: 1, Budget: 8192, Split: true, inFlight: 1250, within: toPublished, quick: true,
 		slow: &slowSplit{hostTime: 79 * time.Millisecond, gbps: 12.5},
 		Want: figures{Seconds: 2449, TTFT: 1036, P99: 100.5},
 	},
@@ -98,7 +99,7 @@ var rows = []row{
 		Want: figures{Seconds: 818, TTFT: 407, TPOT: 98.5, P99: 99.5},
 	},
 	{
-		Name: "defaults 2 x TP4, 1024", Profile: tp4, Engines: 2, Budget: 1024, within: toDefaults,
+		Name: "defaults 2 x TP4, 1024", Profile: tp4, Engines: 2, Budget: 1024, within: toDefaults, quick: true,
 		Want: figures{Seconds: 670, TTFT: 333, TPOT: 81, P99: 81},
 	},
 	{
@@ -111,7 +112,7 @@ var rows = []row{
 func (w *row) configure(role string) func(c *Config) {
 	return func(c *Config) {
 		c.Profile, c.MaxBatchTokens, c.KVTokens = w.Profile, w.Budget, w.KV
-		if w.operators {
+		if w.Operators {
 			c.Efficiency, c.Unfused, c.HostTime, c.HandoverLatency, c.TransferGBps, c.BlockSize = 1, true, 1, 1, 0, 64
 		}
 		if w.slow != nil {

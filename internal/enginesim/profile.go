@@ -87,8 +87,8 @@ func (p *profile) linear(tokens int) float64 {
 // Of the table's: G, A and B are fitted to what the operators of vLLM's forward pass take on the
 // hardware by aisimulate's tables (scripts/simcheck/fit.py); the capacity is 90 % of the memory of
 // the GPUs less weights and about 4 GB of workspace on each. The rest is assumed: 5 % and 2 ms of
-// an iteration beside its operators, and for a hand-over the middle of the 150 to 200 ms that an
-// engine's answer, a router and the other engine's handshake add to a transfer.
+// an iteration beside its operators, and 175 ms of a hand-over beside its transfer, for the first
+// engine's answer, a router and the other engine's handshake.
 // docs/simulation.md tells how far these carry.
 var profiles = sync.OnceValues(func() (map[string]*profile, error) {
 	var table struct {

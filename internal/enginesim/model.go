@@ -3,7 +3,10 @@ package enginesim
 import "time"
 
 // Model is the time model of one engine, for simulations that need only that.
-type Model struct{ profile *profile }
+type Model struct {
+	cfg     Config
+	profile *profile
+}
 
 // Part is what one iteration computes of one sequence, in tokens.
 type Part struct{ Computed, New int }
@@ -11,7 +14,10 @@ type Part struct{ Computed, New int }
 // ModelByName returns the model of a profile; see Config.Profile.
 func ModelByName(name string) (Model, error) {
 	p, err := profileByName(name)
-	return Model{p}, err
+	if err != nil {
+		return Model{}, err
+	}
+	return Model{cfg: DefaultConfig().of(p), profile: p}, nil
 }
 
 // KVTokens is the engine's KV cache.
@@ -26,5 +32,5 @@ func (m Model) Step(parts []Part) time.Duration {
 	for _, p := range parts {
 		b.add(p.Computed, p.New)
 	}
-	return m.profile.duration(b)
+	return m.cfg.duration(m.profile, b)
 }

@@ -59,15 +59,14 @@ func (b *batch) add(computed, tokens int) {
 
 // duration of one iteration in simulated time. Fused, prompts and decodes go through the weights
 // together; unfused, each of them goes by itself and one after the other.
-func (e *Engine) duration(b batch) time.Duration {
-	p := e.profile
+func (c *Config) duration(p *profile, b batch) time.Duration {
 	ms := p.A*b.attention + p.B*float64(b.context)
-	if e.cfg.Unfused {
+	if c.Unfused {
 		ms += p.linear(b.prompts) + p.linear(b.decodes)
 	} else {
 		ms += p.linear(b.tokens())
 	}
-	return e.cfg.HostTime + time.Duration(e.cfg.Efficiency*ms*float64(time.Millisecond))
+	return c.HostTime + time.Duration(c.Efficiency*ms*float64(time.Millisecond))
 }
 
 // linear is G; no tokens take no time.

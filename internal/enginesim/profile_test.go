@@ -36,7 +36,7 @@ func TestTimeOfAnIteration(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := float64(e.duration(c.work)) / 1e6; got < c.ms-0.02 || got > c.ms+0.02 {
+		if got := float64(e.cfg.duration(e.profile, c.work)) / 1e6; got < c.ms-0.02 || got > c.ms+0.02 {
 			t.Errorf("%s takes %.2f ms, want %.2f", name, got, c.ms)
 		}
 	}

@@ -70,7 +70,7 @@ func (e *Engine) plan() (time.Duration, bool) {
 	if b.tokens() == 0 {
 		return 0, false
 	}
-	took := e.scaled(e.duration(b))
+	took := e.scaled(e.cfg.duration(e.profile, b))
 	if e.faults.Slow > 0 {
 		took = time.Duration(float64(took) * e.faults.Slow)
 	}

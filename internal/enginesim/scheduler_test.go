@@ -49,7 +49,7 @@ func TestPromptsDoNotStarveDecodes(t *testing.T) {
 			prompts.Go(func() { e.must(pathCompletions, completion(words(fmt.Sprint(i), 8192), 1, "")) })
 		}
 		prompts.Wait()
-		full := e.duration(batch{prompts: 511, decodes: 1, attention: 512 * 8192})
+		full := e.cfg.duration(e.profile, batch{prompts: 511, decodes: 1, attention: 512 * 8192})
 		if got := <-decoded; got > 100*full {
 			t.Errorf("100 tokens took %v beside long prompts, want at most %v each", got, full)
 		}

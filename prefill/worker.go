@@ -83,22 +83,39 @@ func New(cfg Config, id string, deps Deps) *Worker {
 }
 
 // Run takes and runs jobs until ctx ends, then drains: running jobs have DrainTimeout, after which
-// they are handed back to the queue. It returns nil after a drain.
+// they are handed back to the queue, and within that time the handles that are out shall be read. It
+// returns nil after a drain.
 func (w *Worker) Run(ctx context.Context) error {
 	stage := worker.Stage[wire.PrefillJob]{
 		Sources: []worker.Source[wire.PrefillJob]{w.deps.Jobs}, Take: w.take, Work: w.work, Drain: w.cfg.DrainTimeout,
 	}
 	expiry, stop := context.WithCancel(context.WithoutCancel(ctx))
+	over, end := context.WithCancel(context.WithoutCancel(ctx))
+	defer end()
+	context.AfterFunc(ctx, func() {
+		timer := time.AfterFunc(w.cfg.DrainTimeout, end)
+		context.AfterFunc(over, func() { timer.Stop() })
+	})
 	var g errgroup.Group
 	g.Go(func() error {
 		defer stop()
-		return stage.Run(ctx)
+		err := stage.Run(ctx)
+		w.settle(over)
+		return err
 	})
 	g.Go(func() error {
 		w.expire(expiry)
 		return nil
 	})
 	return g.Wait()
+}
+
+// settle waits until no handle is out, or ctx ends: the engine may be about to stop with its worker.
+func (w *Worker) settle(ctx context.Context) {
+	release, err := w.room.Enter(ctx, 0, 0, func(int) bool { return w.deps.Ledger.Open() == 0 })
+	if err == nil {
+		release()
+	}
 }
 
 // Load is the worker's own view of its work. Safe for concurrent use.

@@ -339,6 +339,7 @@ func TestCancelBeforeTheHandleAbortsAndAfterItStillHandsOver(t *testing.T) {
 				b.frames.Cancel("r1")
 				b.set(func() { b.refuse = nil })
 				after(5 * time.Second)
+				told := b.told.Stages("f.1.1")
 				stop()
 				if got := len(b.handed()); got != tc.handed {
 					t.Errorf("%d decode jobs, want %d", got, tc.handed)
@@ -350,8 +351,37 @@ func TestCancelBeforeTheHandleAbortsAndAfterItStillHandsOver(t *testing.T) {
 				if tc.handed > 0 {
 					want = "prefilling handed" // until somebody has read it
 				}
-				if got := b.told.Stages("f.1.1"); got != want {
-					t.Errorf("the dispatchers hear %q, want %q", got, want)
+				if told != want {
+					t.Errorf("the dispatchers hear %q, want %q", told, want)
+				}
+			})
+		})
+	}
+}
+
+// An engine may stop with its worker, and with it what nobody has read yet.
+func TestDrainWaitsForTheHandlesThatAreOut(t *testing.T) {
+	for name, tc := range map[string]struct {
+		read, drain, want time.Duration // read 0: never
+	}{
+		"read":                      {5 * time.Second, 20 * time.Second, 5 * time.Second},
+		"never read":                {0, time.Hour, prefill.DefaultConfig().Lease},
+		"not read within the drain": {0, 10 * time.Second, 10 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := newBench()
+				b.cfg.DrainTimeout = tc.drain
+				b.queue.Put(job(1, 10), 1)
+				stop := b.start(t)
+				after(b.engine.takes)
+				if tc.read > 0 {
+					time.AfterFunc(tc.read, func() { b.worker.Control("d1", wire.Control{Kind: wire.HandleConsumed, Run: 1}) })
+				}
+				begun := time.Now()
+				stop()
+				if took := time.Since(begun); took != tc.want {
+					t.Errorf("the drain took %v, want %v", took, tc.want)
 				}
 			})
 		})

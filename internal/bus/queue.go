@@ -193,19 +193,21 @@ func (q *Queue[J]) current() jetstream.Stream {
 }
 
 // Fetch yields up to n jobs of key (a model of prefill jobs, the worker of decode jobs) as they come,
-// and ends after n, after wait, when ctx ends or with an error; a job that was under way when ctx ended may still be yielded, or comes again after
-// ack_wait. Who breaks off early hands back what came meanwhile. Jobs are kept alive only once
-// yielded, so a loop body with n > 1 must not block for long. Of prefill jobs one process at a time
-// gets all there are of a model: the one that fetched first, as long as it calls Fetch or Hold more
-// often than every two seconds. Fetch creates the key's consumer on first use, creates it again when it is lost, and yields an error only if that, or
-// whatever else went wrong, lasts until wait is over.
+// and ends after n, soon after wait, when ctx ends or with an error; a job that was under way when ctx
+// ended may still be yielded, or comes again after ack_wait. Who breaks off early hands back what came
+// meanwhile. Jobs are kept alive only once yielded, so a loop body with n > 1 must not block for long.
+// Of prefill jobs one process at a time gets all there are of a model: the one that fetched first, as
+// long as it calls Fetch or Hold more often than every two seconds. Fetch creates the key's consumer on
+// first use, creates it again when it is lost, and yields an error only if that, or whatever else went
+// wrong, lasts until wait is over.
 func (q *Queue[J]) Fetch(ctx context.Context, key string, n int, wait time.Duration) iter.Seq2[*Delivery[J], error] {
 	return func(yield func(*Delivery[J], error) bool) {
-		ctx, cancel := context.WithTimeout(ctx, wait)
+		whole := ctx
+		ctx, cancel := context.WithTimeout(whole, wait)
 		defer cancel()
 		left := n
 		for pause := backoffFirst; left > 0 && ctx.Err() == nil; pause = min(2*pause, backoffMost) {
-			got, err := q.pull(ctx, key, left, yield)
+			got, err := q.pull(ctx, whole, key, left, yield)
 			if left -= got; got > 0 {
 				pause = backoffFirst
 			}
@@ -231,9 +233,26 @@ func (q *Queue[J]) Fetch(ctx context.Context, key string, n int, wait time.Durat
 	}
 }
 
-// pull makes one pull request of n that ends with ctx, which has a deadline. Without an error there
-// is nothing more to fetch now.
-func (q *Queue[J]) pull(ctx context.Context, key string, n int, yield func(*Delivery[J], error) bool) (got int, err error) {
+// patient is a context with a deadline that ends later: the server is to end a pull request at the
+// deadline, and to say so after the last job. Who left before it did would lose the jobs that are on
+// their way for a whole ack_wait.
+type patient struct {
+	context.Context //nolint:containedctx // it is one
+
+	deadline time.Time
+}
+
+func (p patient) Deadline() (time.Time, bool) { return p.deadline, true }
+
+// untilDeadline is a patient ctx for jetstream.FetchContext, which has the server end a request a tenth
+// of the time, and at most a second, before the deadline.
+func untilDeadline(ctx context.Context, remaining time.Duration) context.Context {
+	return patient{ctx, time.Now().Add(remaining + min(remaining/9, time.Second))}
+}
+
+// pull makes one pull request of n that lasts until the deadline of ctx, or until whole ends. Without
+// an error there is nothing more to fetch now.
+func (q *Queue[J]) pull(ctx, whole context.Context, key string, n int, yield func(*Delivery[J], error) bool) (got int, err error) {
 	consumer, err := q.consumer(ctx, key)
 	if errors.Is(ctx.Err(), context.Canceled) {
 		return 0, nil
@@ -241,14 +260,19 @@ func (q *Queue[J]) pull(ctx context.Context, key string, n int, yield func(*Deli
 	if err != nil {
 		return 0, err
 	}
-	ctx, cancel := context.WithCancel(ctx)
+	deadline, _ := ctx.Deadline()
+	remaining := time.Until(deadline)
+	if remaining <= 0 {
+		return 0, nil
+	}
+	asking, cancel := context.WithCancel(whole)
 	defer cancel()
-	opts := []jetstream.FetchOpt{jetstream.FetchContext(ctx)}
+	opts := []jetstream.FetchOpt{jetstream.FetchContext(untilDeadline(asking, remaining))}
 	if q.pinned {
 		opts = append(opts, jetstream.FetchPriorityGroup(pinGroup))
 	}
 	batch, err := consumer.Fetch(n, opts...)
-	if ctx.Err() != nil {
+	if err != nil && ctx.Err() != nil {
 		return 0, nil
 	}
 	if err != nil {

@@ -18,6 +18,7 @@ type leg struct {
 	kv     int        // tokens of KV cache that it may need in all
 	prefix []uint64   // held in the worker's index
 	guess  int        // tokens that the index said were cached
+	sent   time.Time  // when it was entered
 	since  time.Time  // the last news of it
 	until  time.Time  // of a reservation: when it ends unless there is news
 	began  time.Time  // of StageHanded or StageDecoding
@@ -28,10 +29,9 @@ type leg struct {
 // flight is a job that this scheduler has assigned, until all its legs have ended.
 type flight struct {
 	entry  *entry
-	tokens int       // that were counted for its tenant
-	at     time.Time // of the assignment
-	run    *leg      // the whole job, or its prefill; nil once it has ended
-	decode *leg      // nil: the job is not split, or the leg has ended
+	tokens int  // that were counted for its tenant
+	run    *leg // the whole job, or its prefill; nil once it has ended
+	decode *leg // nil: the job is not split, or the leg has ended
 }
 
 // worker is one worker and its books. All sums are over its legs.
@@ -40,13 +40,20 @@ type worker struct {
 
 	legs     map[string]*leg
 	prefixes *prefixes
+	claimed  *entry // in this look at the queue: the job that its room is kept for
 	seq      uint64 // of the last report
 
 	itl       time.Duration // between tokens of one stream, as it said last
 	itlAt     time.Time     // when
 	slow      time.Time     // since when that is above the promise; zero: it is not
 	heldUntil time.Time     // no long prompt until then
-	claimed   *entry        // in this look at the queue: the job that its room is kept for
+
+	prompts     []*leg    // without a first token, in order
+	firstAt     time.Time // the last first token
+	computed    float64   // tokens of prompts that were computed of late
+	seconds     float64   // that they took
+	starvedAt   time.Time // see starve
+	starvedFrom time.Time
 
 	longs, longTokens   int // prompts without a first token, and their tokens to compute
 	shorts, shortTokens int
@@ -94,9 +101,12 @@ func (s *Scheduler) enter(l *leg, now time.Time) {
 	if old := w.legs[l.key]; old != nil {
 		s.leave(old)
 	}
-	l.since = now
+	l.sent, l.since = now, now
 	w.legs[l.key] = l
 	w.count(l, 1, s.cfg.ShortPrompt)
+	if l.waits() {
+		w.prompts = append(w.prompts, l)
+	}
 	if n := len(l.prefix); n > 0 {
 		w.prefixes.hold(l.prefix, max(1, l.tokens/n))
 	}
@@ -111,6 +121,7 @@ func (s *Scheduler) leave(l *leg) {
 	w := l.worker
 	delete(w.legs, l.key)
 	w.count(l, -1, s.cfg.ShortPrompt)
+	w.passed(l)
 	w.prefixes.release(l.prefix)
 	s.reservations.remove(l)
 	if l.link != nil {
@@ -135,6 +146,9 @@ func (s *Scheduler) change(l *leg, now time.Time, alter func()) {
 	alter()
 	l.worker.count(l, 1, s.cfg.ShortPrompt)
 	l.since = now
+	if !l.waits() {
+		l.worker.passed(l)
+	}
 	if !l.decode || l.stage != "" {
 		s.reservations.remove(l)
 	}

@@ -85,6 +85,7 @@ func (s *Scheduler) hear(w *worker, j *wire.JobReport, now time.Time) {
 		return
 	}
 	news := j.Stage != l.stage
+	waited := l.waits()
 	s.change(l, now, func() {
 		l.stage = j.Stage
 		l.kv = j.KV
@@ -95,6 +96,9 @@ func (s *Scheduler) hear(w *worker, j *wire.JobReport, now time.Time) {
 			l.cached = j.Cached
 		}
 	})
+	if waited && !l.waits() {
+		w.learnPace(l, now)
+	}
 	f := l.flight
 	if f != nil && l == f.run {
 		s.renew(f.decode, now.Add(s.cfg.Lease))
@@ -113,12 +117,6 @@ func (s *Scheduler) reached(l *leg, f *flight, now time.Time) {
 		return
 	}
 	l.worker.prefixes.found(l.guess, l.cached)
-	took := now.Sub(f.at).Seconds()
-	if l.work() <= s.cfg.ShortPrompt {
-		s.learned.short.add(took)
-	} else {
-		s.learned.long.add(took / float64(l.work()))
-	}
 	if l.stage == wire.StageHanded {
 		s.counted(f.entry.job, l.tokens)
 		l.began = now
@@ -146,6 +144,7 @@ func (s *Scheduler) ended(l *leg, j *wire.JobReport, now time.Time) {
 	}
 	if l.link != nil && (f == nil || f.decode == nil || f.decode.stage != "") { // else nobody has read it
 		l.link.arrived(l.tokens, l.began, now)
+		s.learned.handover.add(now.Sub(l.began).Seconds())
 	}
 	s.finish(l, now)
 }
@@ -174,7 +173,8 @@ func (s *Scheduler) mend(w *worker, jobs []wire.JobReport, now time.Time) {
 	}
 	var over []*leg
 	for key, l := range w.legs {
-		if !there[key] && now.Sub(l.since) > settle && !(l.decode && l.stage == "") {
+		reserved := l.decode && l.stage == ""
+		if !there[key] && !reserved && now.Sub(l.since) > settle {
 			over = append(over, l)
 		}
 	}

@@ -67,7 +67,7 @@ type Worker struct {
 // DefaultConfig returns the settings that hold where nobody says otherwise.
 func DefaultConfig() Config {
 	return Config{
-		Up:       Up{Prefill: 4, Decode: 4, PrefillBatch: 4096, DecodeBatch: 1024, DecodeChunk: 896, Drain: 500 * time.Millisecond},
+		Up:       Up{Prefill: 4, Decode: 4, PrefillBatch: 4096, DecodeBatch: 1024, DecodeChunk: 768, Drain: 500 * time.Millisecond},
 		Worker:   Worker{Connector: "nixl", SimListen: "127.0.0.1:8100", Announce: time.Second},
 		API:      api.DefaultConfig(),
 		Router:   router.DefaultConfig(),

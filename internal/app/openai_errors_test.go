@@ -253,7 +253,7 @@ func tooMany(t *testing.T) (*http.Response, string) {
 	}()
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
-	for limit := time.After(30 * time.Second); handles(t, d, "baton_requests_in_flight", "") == 0; {
+	for limit := time.After(30 * time.Second); metric(t, d.proc.reg, "baton_requests_in_flight", "") == 0; {
 		select {
 		case <-tick.C:
 		case <-limit:

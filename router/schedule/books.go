@@ -1,7 +1,6 @@
 package schedule
 
 import (
-	"slices"
 	"time"
 
 	"github.com/baton-llm/baton/internal/wire"
@@ -30,10 +29,9 @@ type leg struct {
 // flight is a job that this scheduler has assigned, until all its legs have ended.
 type flight struct {
 	entry  *entry
-	tokens int       // that were counted for its tenant
-	at     time.Time // of the assignment
-	run    *leg      // the whole job, or its prefill; nil once it has ended
-	decode *leg      // nil: the job is not split, or the leg has ended
+	tokens int  // that were counted for its tenant
+	run    *leg // the whole job, or its prefill; nil once it has ended
+	decode *leg // nil: the job is not split, or the leg has ended
 }
 
 // worker is one worker and its books. All sums are over its legs.
@@ -42,19 +40,20 @@ type worker struct {
 
 	legs     map[string]*leg
 	prefixes *prefixes
+	claimed  *entry // in this look at the queue: the job that its room is kept for
 	seq      uint64 // of the last report
 
-	itl          time.Duration // between tokens of one stream, as it said last
-	itlAt        time.Time     // when
-	meanT, meanN float64
-	slow         time.Time // since when that is above the promise; zero: it is not
-	heldUntil    time.Time // no long prompt until then
-	claimed      *entry    // in this look at the queue: the job that its room is kept for
+	itl       time.Duration // between tokens of one stream, as it said last
+	itlAt     time.Time     // when
+	slow      time.Time     // since when that is above the promise; zero: it is not
+	heldUntil time.Time     // no long prompt until then
 
-	prompts  []*leg    // without a first token, in order
-	firstAt  time.Time // the last first token
-	computed float64   // tokens of prompts that were computed of late
-	seconds  float64   // that took
+	prompts     []*leg    // without a first token, in order
+	firstAt     time.Time // the last first token
+	computed    float64   // tokens of prompts that were computed of late
+	seconds     float64   // that they took
+	starvedAt   time.Time // see starve
+	starvedFrom time.Time
 
 	longs, longTokens   int // prompts without a first token, and their tokens to compute
 	shorts, shortTokens int
@@ -95,43 +94,6 @@ func (w *worker) busy() int { return len(w.legs) - w.handles }
 
 // used is the KV cache that is committed: what several jobs share is there once.
 func (w *worker) used() int { return max(0, w.kv-w.prefixes.sharing()) }
-
-// passed takes a leg out of the prompts that wait.
-func (w *worker) passed(l *leg) {
-	if at := slices.Index(w.prompts, l); at >= 0 {
-		w.prompts = slices.Delete(w.prompts, at, at+1)
-	}
-}
-
-// begun is when the engine began with a prompt that was first in its line at a time.
-func (w *worker) begun(l *leg) time.Time {
-	if l.sent.Before(w.firstAt) {
-		return w.firstAt
-	}
-	return l.sent
-}
-
-// paceMemory is the part of an engine's past that each prompt leaves in its pace.
-const paceMemory = 0.9
-
-// learnPace takes the time of a prompt's first token.
-func (w *worker) learnPace(l *leg, now time.Time) {
-	w.computed = paceMemory*w.computed + float64(l.work())
-	w.seconds = paceMemory*w.seconds + now.Sub(w.begun(l)).Seconds()
-	w.firstAt = now
-}
-
-// backlog is how many tokens of prompts the engine has yet to compute. The first prompt in its line
-// counts less the longer it is under way, as far as prompts took their time there before.
-func (w *worker) backlog(now time.Time) int {
-	all := w.longTokens + w.shortTokens
-	if len(w.prompts) == 0 || w.seconds == 0 {
-		return all
-	}
-	head := w.prompts[0]
-	done := now.Sub(w.begun(head)).Seconds() * w.computed / w.seconds
-	return all - int(min(max(0, done), float64(head.work())))
-}
 
 // enter puts a leg into the books, in place of an older one of the same key.
 func (s *Scheduler) enter(l *leg, now time.Time) {

@@ -128,7 +128,11 @@ func (e *engine) kick() {
 	if e.stepping || e.dead {
 		return
 	}
-	if !e.plan() && !e.plan() { // the first may have preempted all there was
+	work := e.plan()
+	if !work { // it may have preempted all there was
+		work = e.plan()
+	}
+	if !work {
 		return
 	}
 	e.stepping = true

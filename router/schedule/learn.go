@@ -30,8 +30,6 @@ func (a *average) add(x float64) {
 type estimates struct {
 	ratio    average // counted tokens of a prompt to those estimated
 	answer   average // tokens of the answers
-	long     average // seconds from an assignment to the first token, per uncached token of a long prompt
-	short    average // seconds, for a short one
 	handover average
 	gap      average // seconds between two tokens of a stream
 }
@@ -55,15 +53,6 @@ func (e *estimates) room(j *Job, assumed int) int {
 	return max(1, int(e.answer.mean+2*e.answer.deviation))
 }
 
-// first is how long a job likely takes from its assignment to its first token; 0: not known.
-func (e *estimates) first(tokens int, short bool) time.Duration {
-	seconds := e.long.mean * float64(tokens)
-	if short {
-		seconds = e.short.mean
-	}
-	return time.Duration(seconds * float64(time.Second))
-}
-
 // rest is how long the answer likely takes after its first token; 0: not known.
 func (e *estimates) rest(j *Job) time.Duration {
 	tokens := e.answer.mean
@@ -73,6 +62,7 @@ func (e *estimates) rest(j *Job) time.Duration {
 	return time.Duration(tokens * e.gap.mean * float64(time.Second))
 }
 
+// handoverTime is how long a first token likely takes after the prefill.
 func (e *estimates) handoverTime() time.Duration {
 	return time.Duration(e.handover.mean * float64(time.Second))
 }

@@ -58,3 +58,18 @@ func (l *link) backedUp() bool {
 	}
 	return float64(l.tokens)/l.moved*l.seconds > linkWait.Seconds()
 }
+
+// slow reports whether the link moves less than the prefill worker computes.
+func (l *link) slow(prefill *worker) bool {
+	return l.moved > 0 && l.transit > linkWait && l.moved*prefill.seconds < prefill.computed*l.seconds
+}
+
+// slowLinks reports whether no prefill worker can keep a decode worker busy.
+func (s *Scheduler) slowLinks(d *worker) bool {
+	for _, p := range s.prefillers {
+		if p != d && !s.link(p.ID, d.ID).slow(p) {
+			return false
+		}
+	}
+	return true
+}

@@ -43,16 +43,16 @@ func (p *prefixes) resize(capacity int) {
 	p.evict()
 }
 
-// match is the number of leading blocks that are cached, and how many of them somebody holds.
+// match is how many tokens of the prompt's beginning are cached, and how many of them somebody holds.
 func (p *prefixes) match(hashes []uint64) (cached, held int) {
 	for _, h := range hashes {
 		b := p.blocks[h]
 		if b == nil {
 			break
 		}
-		cached++
+		cached += b.tokens
 		if b.holders > 0 {
-			held++
+			held += b.tokens
 		}
 	}
 	return cached, held

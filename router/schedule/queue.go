@@ -1,6 +1,7 @@
 package schedule
 
 import (
+	"iter"
 	"time"
 
 	"github.com/baton-llm/baton/internal/wire"
@@ -240,6 +241,21 @@ func (q *queue) turn(now time.Time, restand func(*entry)) {
 		q.exit(e)
 		restand(e)
 		q.enter(e)
+	}
+}
+
+// late yields the entries that cannot be in time; each must be removed.
+func (q *queue) late() iter.Seq[*entry] {
+	return func(yield func(*entry) bool) {
+		for level := range levels {
+			for lane := range lanes {
+				for h := &q.groups[groupOf(level, 1, lane)]; len(h.items) > 0; {
+					if !yield(h.items[0].jobs.items[0]) {
+						return
+					}
+				}
+			}
+		}
 	}
 }
 

@@ -2,7 +2,6 @@ package schedule
 
 import (
 	"cmp"
-	"math"
 	"slices"
 	"time"
 
@@ -55,16 +54,6 @@ func (s *Scheduler) Report(r *wire.Report, now time.Time) {
 // pace takes the time between a worker's tokens, and keeps long prompts from it where that was above
 // the promise for too long.
 func (s *Scheduler) pace(w *worker, itl time.Duration, now time.Time) {
-	if dt := now.Sub(w.itlAt).Seconds(); w.itl > 0 && dt > 0 && dt < 10 {
-		k := math.Exp(-dt / Tau)
-		w.meanT = k*w.meanT + dt
-		w.meanN = k*w.meanN + dt/itl.Seconds()
-		if itl == 0 {
-			w.meanT, w.meanN = 0, 0
-		}
-	} else {
-		w.meanT, w.meanN = 0, 0
-	}
 	w.itl, w.itlAt = itl, now
 	if itl > 0 {
 		s.learned.gap.add(itl.Seconds())
@@ -128,12 +117,6 @@ func (s *Scheduler) reached(l *leg, f *flight, now time.Time) {
 		return
 	}
 	l.worker.prefixes.found(l.guess, l.cached)
-	took := now.Sub(f.at).Seconds()
-	if l.work() <= s.cfg.ShortPrompt {
-		s.learned.short.add(took)
-	} else {
-		s.learned.long.add(took / float64(l.work()))
-	}
 	if l.stage == wire.StageHanded {
 		s.counted(f.entry.job, l.tokens)
 		l.began = now
@@ -190,7 +173,8 @@ func (s *Scheduler) mend(w *worker, jobs []wire.JobReport, now time.Time) {
 	}
 	var over []*leg
 	for key, l := range w.legs {
-		if !there[key] && now.Sub(l.since) > settle && !(l.decode && l.stage == "") {
+		reserved := l.decode && l.stage == ""
+		if !there[key] && !reserved && now.Sub(l.since) > settle {
 			over = append(over, l)
 		}
 	}
@@ -214,5 +198,3 @@ func rank(stage wire.Stage) int {
 	}
 	return 0
 }
-
-var Tau = 5.0

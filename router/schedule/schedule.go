@@ -143,8 +143,7 @@ func (s *Scheduler) enqueue(e *entry, now time.Time) {
 // restand says where a queued job stands now.
 func (s *Scheduler) restand(e *entry, now time.Time) {
 	tokens := s.learned.prompt(e.job)
-	short := tokens <= s.cfg.ShortPrompt
-	var due time.Time
+	var due, late time.Time
 	if s.cfg.SLO.TTFT > 0 {
 		due = e.job.Admitted.Add(s.cfg.SLO.TTFT)
 	}
@@ -153,21 +152,25 @@ func (s *Scheduler) restand(e *entry, now time.Time) {
 			due = d
 		}
 	}
-	var late time.Time
 	if !due.IsZero() {
 		late = due.Add(-s.fastest(tokens))
 	}
-	s.queue.stand(e, due, late, short, now)
+	s.queue.stand(e, due, late, tokens <= s.cfg.ShortPrompt, now)
 }
 
+// fastest is how soon the first token of a prompt could come.
 func (s *Scheduler) fastest(tokens int) time.Duration {
-	best := 0.0
+	var pace float64
 	for _, w := range s.byID {
-		if w.Ready && w.computed > 0 && (best == 0 || w.seconds/w.computed < best) {
-			best = w.seconds / w.computed
+		if p := w.pace(); p > 0 && (pace == 0 || p < pace) {
+			pace = p
 		}
 	}
-	return time.Duration(best * float64(tokens) * float64(time.Second))
+	took := time.Duration(pace * float64(tokens) * float64(time.Second))
+	if s.cfg.Mode == Split {
+		took += s.learned.handoverTime()
+	}
+	return took
 }
 
 // Remove takes a queued job out; nil if it is not queued.
@@ -194,40 +197,38 @@ func (s *Scheduler) RemoveFrontend(id string) (gone []*Job) {
 	return gone
 }
 
-// Expired takes out the queued jobs whose deadline has passed or, if the configuration says so,
-// can no longer be met.
+// Expired takes out the queued jobs whose deadline has passed and, if the configuration says so,
+// those whose first token can no longer come in time.
 func (s *Scheduler) Expired(now time.Time) (gone []*Job) {
-	if Reject {
-		s.queue.turn(now, func(e *entry) { s.restand(e, now) })
-		for l := range levels {
-			for n := range lanes {
-				for {
-					sh, ok := s.queue.groups[groupOf(l, 1, n)].top()
-					if !ok {
-						break
-					}
-					e := sh.jobs.items[0]
-					s.queue.remove(e)
-					gone = append(gone, e.job)
-				}
-			}
-		}
-	}
 	for {
 		e, ok := s.queue.deadlines.top()
 		if !ok || e.job.Deadline.After(now) {
-			return gone
+			break
 		}
 		s.queue.remove(e)
 		gone = append(gone, e.job)
 	}
+	if !s.cfg.RejectLate {
+		return gone
+	}
+	s.turn(now)
+	for e := range s.queue.late() {
+		s.queue.remove(e)
+		gone = append(gone, e.job)
+	}
+	return gone
+}
+
+// turn moves the jobs that have aged or become late.
+func (s *Scheduler) turn(now time.Time) {
+	s.queue.turn(now, func(e *entry) { s.restand(e, now) })
 }
 
 // Next decides about one job and commits what it takes to the books; false: nothing can be placed
 // now. Call it until it says so after every event.
 func (s *Scheduler) Next(now time.Time) (Assigned, bool) {
 	s.lapse(now)
-	s.queue.turn(now, func(e *entry) { s.restand(e, now) })
+	s.turn(now)
 	s.muster()
 	clear(s.waits)
 	var buf [2 * candidates]*entry
@@ -252,15 +253,16 @@ func (s *Scheduler) Next(now time.Time) (Assigned, bool) {
 // commit enters a decision into the books.
 func (s *Scheduler) commit(e *entry, c choice, now time.Time) Assigned {
 	a := s.ask(e, now)
-	f := &flight{entry: e, tokens: a.need, at: now}
+	f := &flight{entry: e, tokens: a.need}
 	s.queue.serve(e.job.Tenant, f.tokens)
 	s.queue.remove(e)
 	s.flights[e.job.Key] = f
 	leg := func(w *worker, kv int) *leg {
 		cached, _ := a.cached(w)
 		matched, _ := w.prefixes.match(e.job.Prefix)
-		return &leg{key: e.job.Key, worker: w, flight: f, tokens: a.tokens, cached: cached, kv: kv, prefix: e.job.Prefix, guess: min(a.tokens-1, matched*a.block)}
+		return &leg{key: e.job.Key, worker: w, flight: f, tokens: a.tokens, cached: cached, kv: kv, prefix: e.job.Prefix, guess: min(a.tokens-1, matched)}
 	}
+	c.run.starvedAt = time.Time{}
 	out := Assigned{Job: e.job, Worker: c.run.ID, Assignment: wire.Assignment{Place: wire.PlaceWhole, Why: c.why, Waited: now.Sub(e.job.Admitted)}}
 	if c.decode == nil {
 		f.run = leg(c.run, a.need)
@@ -305,10 +307,11 @@ func (s *Scheduler) Wake(now time.Time) (at time.Time) {
 	if e, ok := s.queue.deadlines.top(); ok {
 		soonest(e.job.Deadline)
 	}
+	if e, ok := s.queue.turns.top(); ok {
+		soonest(e.turns)
+	}
 	return at
 }
 
 // Queued is the number of jobs that wait.
 func (s *Scheduler) Queued() int { return len(s.queue.byKey) }
-
-var Reject = false

@@ -16,28 +16,27 @@ import (
 const (
 	hop          = 2 * time.Millisecond   // of a message from process to process
 	announcement = time.Second            // between full reports
+	beat         = 100 * time.Millisecond // between reports in which nothing but the pace is new
 	orchestrate  = 175 * time.Millisecond // of one KV transfer, beside its bytes
 	blockTokens  = 256                    // of wire.PrefixBlock bytes of text
 )
 
 // request is one client's.
 type request struct {
-	arrival       time.Duration // since the start
-	prompt, out   int
-	class         wire.Class
-	tenant        string
-	doc, docLen   int
-	began, ended  time.Time // first token, last token
-	place         string
-	placedAt      time.Time
-	wasAbandoned  bool
-	afterDeadline bool
+	arrival      time.Duration // since the start
+	prompt, out  int
+	class        wire.Class
+	tenant       string
+	doc, docLen  int
+	began, ended time.Time // first token, last token
+	place        string
+	unhashed     bool // the router does not know of the document
+	dropped      bool
 }
 
-func (r *request) at() time.Time          { return epoch.Add(r.arrival) }
-func (r *request) ttft() time.Duration    { return r.began.Sub(r.at()) }
-func (r *request) tpot() time.Duration    { return r.ended.Sub(r.began) / time.Duration(max(1, r.out-1)) }
-func (r *request) latency() time.Duration { return r.ended.Sub(r.at()) }
+func (r *request) at() time.Time       { return epoch.Add(r.arrival) }
+func (r *request) ttft() time.Duration { return r.began.Sub(r.at()) }
+func (r *request) tpot() time.Duration { return r.ended.Sub(r.began) / time.Duration(max(1, r.out-1)) }
 
 // box is a kind of worker.
 type box struct {
@@ -85,7 +84,7 @@ func newSite(t testing.TB, u setup) *site {
 		s.order = append(s.order, w)
 		s.law.SetWorker(schedule.Worker{ID: w.id, Role: b.role, Capacity: w.engine.model.KVTokens(), Slots: b.flags.seqs, Ready: true, Started: epoch}, s.now)
 		s.after(time.Duration(i)*announcement/time.Duration(len(u.boxes)), w.announce)
-		s.after(paceEvery, w.beat)
+		s.after(beat, w.beat)
 	}
 	return s
 }
@@ -107,7 +106,7 @@ func (s *site) add(i int, r *request) {
 	j := &schedule.Job{
 		Key: strconv.Itoa(i), Frontend: "f", Tenant: r.tenant, Class: r.class, Admitted: r.at(), Tokens: r.prompt, MaxTokens: r.out, Ref: r,
 	}
-	if r.docLen > 0 {
+	if r.docLen > 0 && !r.unhashed {
 		for b := range r.prompt / blockTokens {
 			own := i
 			if (b+1)*blockTokens <= r.docLen {
@@ -127,7 +126,7 @@ func (s *site) add(i int, r *request) {
 // decide has the law place what can be placed.
 func (s *site) decide() {
 	for _, j := range s.law.Expired(s.now) {
-		j.Ref.(*request).wasAbandoned = true
+		j.Ref.(*request).dropped = true
 		s.left--
 	}
 	for {
@@ -137,7 +136,6 @@ func (s *site) decide() {
 		}
 		r := a.Job.Ref.(*request)
 		r.place = a.Why
-		r.placedAt = s.now
 		s.whys[a.Why]++
 		w := s.workers[a.Worker]
 		if a.Place == wire.PlaceSplit {
@@ -182,14 +180,13 @@ func (w *worker) announce() {
 	w.after(announcement, w.announce)
 }
 
-var paceEvery = 200 * time.Millisecond
-
+// beat has a worker tell its pace while nothing else happens.
 func (w *worker) beat() {
 	if w.left == 0 {
 		return
 	}
 	w.report(false)
-	w.after(paceEvery, w.beat)
+	w.after(beat, w.beat)
 }
 
 func (s *site) finish(r *request) {

@@ -99,10 +99,11 @@ func TestStrictPromise(t *testing.T) {
 	atMost(t, "elastic's time", elastic.total, whole.total*945/1000)
 }
 
-// Eight small engines in different parts.
+// Eight small engines in different parts. Their prompts take little more time than a hand-over, so
+// what the split costs shows.
 func TestManyWorkers(t *testing.T) {
 	whole := play(t, "aggregated, 8", setup{law(schedule.Aggregated), both(small, 8, asBoth), fast}, burst(some())...)
-	for prefill, most := range map[int]time.Duration{4: 104, 6: 109} {
+	for prefill, most := range map[int]time.Duration{4: 107, 6: 109} {
 		u := split(small, prefill, 8-prefill, asDecode)
 		elastic := play(t, fmt.Sprintf("elastic, %d and %d", prefill, 8-prefill), setup{law(schedule.Elastic), u, fast}, burst(some())...)
 		fixed := play(t, fmt.Sprintf("split, %d and %d", prefill, 8-prefill), setup{law(schedule.Split), u, fast}, burst(some())...)

@@ -159,6 +159,7 @@ func TestTransferTimeIsBytesOverBandwidthInTurn(t *testing.T) {
 					d[i%len(d)].must(pathCompletions, completion(prompt, 1, handles[i]))
 					took <- time.Since(begun)
 				}()
+				time.Sleep(time.Millisecond) // so that both links see the same one first
 			}
 			for _, want := range []time.Duration{1100 * time.Millisecond, 2100 * time.Millisecond} { // 1 GB each
 				if got := <-took; got < want || got > want+50*time.Millisecond {

@@ -64,7 +64,7 @@ func (s *Server) request(w http.ResponseWriter, r *http.Request, endpoint openai
 	rec.model, rec.streamed = model, plan.Stream
 	req := &router.Request{
 		ID: rec.id, Path: r.URL.Path, Model: model, Tenant: rec.tenant(), Class: class, Streaming: plan.Stream, Usage: plan.Usage, Body: text,
-		PromptTokens: plan.PromptTokens, MaxTokens: plan.MaxTokens, Whole: plan.Whole,
+		PromptTokens: plan.PromptTokens, MaxTokens: plan.MaxTokens, Whole: plan.Whole, Prefix: plan.Prefix,
 	}
 	if parent := r.Header.Get("Traceparent"); traceparent.MatchString(parent) {
 		req.Traceparent = parent

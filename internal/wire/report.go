@@ -18,9 +18,9 @@ const (
 type JobReport struct {
 	Key    string `json:"key"` // Request.MsgID of the job
 	Stage  Stage  `json:"stage"`
-	Tokens int    `json:"tokens"` // of the prompt, by the engine's count once it has said it
+	Tokens int    `json:"tokens"`          // of the prompt, by the engine's count once it has said it
 	Cached int    `json:"cached,omitzero"` // of them, found in the prefix cache; of a whole job known at its end
-	KV     int    `json:"kv"` // tokens of KV cache committed: prompt and longest answer
+	KV     int    `json:"kv"`              // tokens of KV cache committed: prompt and longest answer
 }
 
 // Report is what a worker tells all dispatchers on ReportSubject: the jobs whose stage changed, at

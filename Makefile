@@ -2,7 +2,7 @@
 bin := $(shell go env GOPATH)/bin
 FUZZTIME ?= 20s
 
-.PHONY: help run build test lint fmt fuzz vllm-cpu client-bench ci
+.PHONY: help run build test lint fmt fuzz clients client-bench schemathesis vllm-cpu ci
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
@@ -14,6 +14,9 @@ build: ## the static binary, bin/baton
 
 test: ## every test, with the race detector
 	go test -race ./...
+
+clients: ## the OpenAI SDKs of Python and Node, and others, against real processes
+	internal/clients/run
 
 lint: ## what CI lints with
 	$(bin)/golangci-lint run ./...
@@ -33,6 +36,9 @@ vllm-cpu: ## a real vLLM without a GPU, for tests; prints its folder
 
 client-bench: ## vLLM's benchmark client against baton up
 	internal/clients/vllmbench/run
+
+schemathesis: ## a running baton against its OpenAPI description
+	internal/clients/schemathesis/run.sh
 
 ci: ## all that must pass before a change goes in
 	.ci/run

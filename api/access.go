@@ -70,7 +70,7 @@ func (s *Server) deny(w http.ResponseWriter, r *http.Request, err error) {
 	}
 	w.Header().Set("WWW-Authenticate", "Bearer")
 	if r.ContentLength != 0 {
-		w.Header().Set("Connection", "close") // a stranger's body is not worth reading
+		hangUp(w, r) // a stranger's body is not worth reading
 	}
 	s.writeError(w, r, s.refused(r, e))
 }
@@ -94,7 +94,7 @@ func (s *Server) classOf(r *http.Request) (wire.Class, *router.Error) {
 	}
 	class, err := wire.ParseClass(name)
 	if err != nil {
-		return best, failure(http.StatusBadRequest, classHeader, "%s", err)
+		return best, failure(http.StatusBadRequest, classHeader, "%.200s", err)
 	}
 	if class < best {
 		e := failure(http.StatusForbidden, classHeader, "This API key may not ask for class %s; its best is %s.", class, best)

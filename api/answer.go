@@ -82,6 +82,7 @@ func (s *Server) stream(ctx context.Context, w http.ResponseWriter, r *http.Requ
 	recordOf(ctx).fail(e)
 	switch { // an error of these is that nobody is left to tell
 	case e.Status == statusClientClosed:
+		panic(http.ErrAbortHandler) // or one who only stopped sending would see a clean end
 	case e.Told:
 		_ = out.done()
 	default:

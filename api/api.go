@@ -16,6 +16,9 @@ import (
 	"github.com/go-chi/chi/v5"
 	"github.com/go-chi/chi/v5/middleware"
 	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/trace"
+	"go.opentelemetry.io/otel/trace/noop"
+	"golang.org/x/net/netutil"
 
 	"github.com/baton-llm/baton/api/auth"
 	"github.com/baton-llm/baton/internal/fleet"
@@ -57,13 +60,14 @@ type Fleet interface {
 	Missing() []string
 }
 
-// Deps is what a Server works with. All but Metrics and Keys are required.
+// Deps is what a Server works with. All but Metrics, Keys and Tracer are required.
 type Deps struct {
 	Router     Router
 	Fleet      Fleet
 	Metrics    http.Handler  // serves GET /metrics; nil: the route does not exist
 	Keys       *auth.Keyring // nil: everyone may use everything
 	Registerer prometheus.Registerer
+	Tracer     trace.Tracer // nil: none
 	Log        *slog.Logger
 	Version    string // of baton, for GET /version
 }
@@ -77,13 +81,18 @@ type Server struct {
 	deps     Deps
 	log      *slog.Logger
 	metrics  *metrics
+	memory   *memory // for bodies that are being read
 	handler  http.Handler
 	draining atomic.Bool
 }
 
-// New makes a server that does nothing until Run or Serve is called.
+// New makes a server that does nothing until Serve is called.
 func New(cfg Config, deps Deps) *Server {
+	if deps.Tracer == nil {
+		deps.Tracer = noop.NewTracerProvider().Tracer("")
+	}
 	s := &Server{cfg: cfg, deps: deps, log: deps.Log, metrics: newMetrics(deps.Registerer)}
+	s.memory = newMemory(cfg.MaxBodyMemory, s.metrics.bodyBytes)
 	s.handler = s.routes()
 	return s
 }
@@ -92,11 +101,8 @@ func New(cfg Config, deps Deps) *Server {
 func (s *Server) Handler() http.Handler { return s.handler }
 
 func (s *Server) routes() *chi.Mux {
-	mux := chi.NewMux()
-	mux.Use(s.observe, s.recoverPanic, s.authenticate, middleware.GetHead)
-	mux.NotFound(s.notFound)
-	mux.MethodNotAllowed(s.methodNotAllowed(mux))
-
+	mux := s.newMux(allowOrigins(s.cfg.CORSOrigins), s.trace)
+	mux.Use(s.authenticate)
 	for path, endpoint := range generatePaths {
 		mux.Post(path, s.generate(endpoint))
 	}
@@ -107,24 +113,38 @@ func (s *Server) routes() *chi.Mux {
 	mux.Post("/v1/responses/{id}/cancel", s.noStoredResponse)
 	mux.Get("/v1/models", s.models)
 	mux.Get("/v1/models/*", s.model)
+	s.probes(mux)
+	mux.Get("/openapi.json", openAPI(s.deps.Version))
+	if s.cfg.AdminListen == "" {
+		s.scrape(mux)
+	}
+	return mux
+}
+
+// newMux makes a router with what every listener needs; around stands inside of the count and
+// outside of all else.
+func (s *Server) newMux(around ...func(http.Handler) http.Handler) *chi.Mux {
+	mux := chi.NewMux()
+	mux.Use(s.observe)
+	mux.Use(around...)
+	mux.Use(s.recoverPanic, middleware.GetHead)
+	mux.NotFound(s.notFound)
+	mux.MethodNotAllowed(s.methodNotAllowed(mux))
+	return mux
+}
+
+func (s *Server) probes(mux *chi.Mux) {
 	for _, path := range []string{"/healthz", "/health", "/ping"} {
 		mux.Get(path, s.healthz)
 	}
 	mux.Get("/readyz", s.readyz)
 	mux.Get("/version", s.version)
+}
+
+func (s *Server) scrape(mux *chi.Mux) {
 	if s.deps.Metrics != nil {
 		mux.Method(http.MethodGet, "/metrics", s.deps.Metrics)
 	}
-	return mux
-}
-
-// Run listens on the configured address and serves until ctx ends and the drain is over.
-func (s *Server) Run(ctx context.Context) error {
-	ln, err := new(net.ListenConfig).Listen(ctx, "tcp", s.cfg.Listen)
-	if err != nil {
-		return fmt.Errorf("listen on %s: %w", s.cfg.Listen, err)
-	}
-	return s.Serve(ctx, ln)
 }
 
 // Serve serves on ln, which it closes, until ctx ends; then it turns readiness off, lets running
@@ -140,14 +160,26 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 		MaxHeaderBytes:    s.cfg.MaxHeader,
 		Protocols:         new(http.Protocols),
 		BaseContext:       func(net.Listener) context.Context { return base },
+		ConnState:         s.metrics.connection,
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug), // broken connections
 	}
 	srv.Protocols.SetHTTP1(true)
-	srv.Protocols.SetUnencryptedHTTP2(true)
+	serve := srv.Serve
+	if s.cfg.TLSCert == "" {
+		srv.Protocols.SetUnencryptedHTTP2(true)
+	} else {
+		pair, err := loadKeyPair(s.cfg.TLSCert, s.cfg.TLSKey, s.log)
+		if err != nil {
+			return errors.Join(err, ln.Close())
+		}
+		srv.Protocols.SetHTTP2(true)
+		srv.TLSConfig = pair.config()
+		serve = func(ln net.Listener) error { return srv.ServeTLS(ln, "", "") }
+	}
 
 	served := make(chan error, 1)
-	go func() { served <- srv.Serve(ln) }()
-	s.log.InfoContext(ctx, "serving", slog.String("addr", ln.Addr().String()))
+	go func() { served <- serve(netutil.LimitListener(ln, s.cfg.MaxConnections)) }()
+	s.log.InfoContext(ctx, "serving", slog.String("addr", ln.Addr().String()), slog.Bool("tls", s.cfg.TLSCert != ""))
 	select {
 	case err := <-served:
 		end(errStopped)

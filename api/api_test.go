@@ -173,10 +173,20 @@ func TestConfigReportsEveryFault(t *testing.T) {
 	if err := DefaultConfig().Validate(); err != nil {
 		t.Errorf("the defaults are refused: %v", err)
 	}
-	err := Config{Listen: "nowhere", SSEKeepalive: -1}.Validate()
-	for _, name := range []string{"listen", "max_body", "max_header_bytes", "header_timeout", "body_timeout", "write_timeout", "idle_timeout", "sse_keepalive"} {
-		if !strings.Contains(err.Error(), "api."+name+" is") {
-			t.Errorf("%v does not name api.%s", err, name)
+	err := Config{
+		Listen: "nowhere", AdminListen: "9090", TLSCert: "tls.crt", SSEKeepalive: -1,
+		CORSOrigins: []string{"*", "https://good.example:8443", "https://*.good.example", "bad.example", "https://bad.example/", "ftp://bad.example"},
+	}.Validate()
+	for _, fault := range []string{
+		"listen is", "admin_listen is", "tls_cert and api.tls_key", "max_connections is", "max_body is", "max_body_memory is", "max_header_bytes is",
+		"header_timeout is", "body_timeout is", "write_timeout is", "idle_timeout is", "sse_keepalive is",
+		`cors_origins has "bad.example"`, `cors_origins has "https://bad.example/"`, `cors_origins has "ftp://bad.example"`,
+	} {
+		if !strings.Contains(err.Error(), "api."+fault) {
+			t.Errorf("%v does not say: api.%s", err, fault)
 		}
+	}
+	if strings.Contains(err.Error(), "good.example") {
+		t.Errorf("good origins are refused: %v", err)
 	}
 }

@@ -1,7 +1,6 @@
 package api
 
 import (
-	"bytes"
 	"errors"
 	"io"
 	"mime"
@@ -16,13 +15,13 @@ import (
 // slowestBody is the rate in bytes a second below which a long upload is cut off.
 const slowestBody = 16 << 10
 
-// readBody returns the whole body of a request that says it is JSON.
-func (s *Server) readBody(w http.ResponseWriter, r *http.Request) ([]byte, *router.Error) {
+// readBody returns the whole body of a request that says it is JSON, in memory that it borrows.
+func (s *Server) readBody(w http.ResponseWriter, r *http.Request, held *loan) ([]byte, *router.Error) {
 	if e := checkMedia(r.Header); e != nil {
 		return nil, e
 	}
 	if r.ContentLength > int64(s.cfg.MaxBody) {
-		w.Header().Set("Connection", "close") // without reading what it was going to send
+		hangUp(w, r) // without reading what it was going to send
 		return nil, s.tooLarge()
 	}
 	control := http.NewResponseController(w)
@@ -31,28 +30,68 @@ func (s *Server) readBody(w http.ResponseWriter, r *http.Request) ([]byte, *rout
 		body: http.MaxBytesReader(w, r.Body, int64(s.cfg.MaxBody)), control: control,
 		start: time.Now(), pause: s.cfg.BodyTimeout,
 	}
-	var text bytes.Buffer
-	if r.ContentLength > 0 {
-		const trusted = 256 << 10 // memory given on the client's word
-		text.Grow(int(min(r.ContentLength, trusted)) + bytes.MinRead)
+	const (
+		trusted = 256 << 10 // memory given on the client's word; beyond it, as much again as it has sent
+		unsaid  = 16 << 10  // for a body that does not say its length
+	)
+	most, size := s.cfg.MaxBody, unsaid
+	if r.ContentLength >= 0 {
+		most, size = int(r.ContentLength), trusted
 	}
-	_, err := text.ReadFrom(in)
+	most++ // the read that meets the end needs room, too
+	var text []byte
+	for {
+		if len(text) == cap(text) {
+			begun := time.Now()
+			larger, e := held.grow(r.Context(), text, min(most, max(size, 2*cap(text))))
+			if e != nil {
+				hangUp(w, r)
+				return nil, e
+			}
+			text = larger
+			in.start = in.start.Add(time.Since(begun)) // that was not the client's time
+		}
+		n, err := in.Read(text[len(text):cap(text)])
+		text = text[:len(text)+n]
+		if errors.Is(err, io.EOF) {
+			return text, nil
+		}
+		if err != nil {
+			return nil, s.notRead(w, r, err)
+		}
+	}
+}
+
+// notRead says why a body ended too early.
+func (s *Server) notRead(w http.ResponseWriter, r *http.Request, err error) *router.Error {
 	var tooLarge *http.MaxBytesError
+	hangUp(w, r)
 	switch {
-	case err == nil:
-		return text.Bytes(), nil
 	case errors.As(err, &tooLarge):
-		w.Header().Set("Connection", "close")
-		return nil, s.tooLarge()
+		return s.tooLarge()
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		w.Header().Set("Connection", "close")
-		return nil, failure(http.StatusRequestTimeout, "", "The body did not arrive in time.")
+		return failure(http.StatusRequestTimeout, "", "The body did not arrive in time.")
 	case r.Context().Err() != nil || errors.Is(err, io.ErrUnexpectedEOF):
-		return nil, clientGone()
+		return clientGone()
 	default:
-		w.Header().Set("Connection", "close")
-		return nil, failure(http.StatusBadRequest, "", "The body could not be read.")
+		return failure(http.StatusBadRequest, "", "The body could not be read.")
 	}
+}
+
+// hangUp ends the connection after the answer. Over HTTP/2 that would end the other requests too,
+// and is not needed: the request's own stream is reset.
+func hangUp(w http.ResponseWriter, r *http.Request) {
+	if r.ProtoMajor == 1 {
+		w.Header().Set("Connection", "close")
+	}
+}
+
+// doubtfulEnd reports whether another server on the way may have taken the request's end to be
+// elsewhere, and what follows for a request of its own. RFC 9112, 6.1 wants such a connection to be
+// closed: where Content-Length and Transfer-Encoding contradict each other, of which net/http only
+// leaves the latter, and where HTTP/1.0 has a Transfer-Encoding, of which it leaves nothing.
+func doubtfulEnd(r *http.Request) bool {
+	return len(r.TransferEncoding) > 0 || !r.ProtoAtLeast(1, 1)
 }
 
 func (s *Server) tooLarge() *router.Error {

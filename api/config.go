@@ -12,8 +12,14 @@ import (
 
 // Config bounds what a client may cost. No setting bounds how long an answer takes or waits.
 type Config struct {
-	Listen         string        `yaml:"listen" help:"host:port to serve HTTP/1.1 and HTTP/2 without TLS on"`
+	Listen         string        `yaml:"listen" help:"host:port to serve clients on, over HTTP/1.1 and HTTP/2"`
+	TLSCert        string        `yaml:"tls_cert" help:"PEM file of the certificate chain for api.listen; read again when it changes; empty: no TLS"`
+	TLSKey         string        `yaml:"tls_key" help:"PEM file of the certificate's private key; read again when it changes"`
+	AdminListen    string        `yaml:"admin_listen" help:"host:port for operators, such as 127.0.0.1:9090: /metrics, which then leaves api.listen, the probes and /debug/pprof/, all without TLS or keys; empty: none"`
+	CORSOrigins    []string      `yaml:"cors_origins" help:"origins whose web pages may call, such as https://chat.example.com; * for every one; empty: none"`
+	MaxConnections int           `yaml:"max_connections" help:"most connections of clients at the same time; more wait to be accepted"`
 	MaxBody        int           `yaml:"max_body" help:"largest request body in bytes; a larger one gets 413"`
+	MaxBodyMemory  int           `yaml:"max_body_memory" help:"most bytes for bodies that are being read, in all requests together; one that finds no room within 5 seconds gets 503"`
 	MaxHeader      int           `yaml:"max_header_bytes" help:"largest request header in bytes"`
 	HeaderTimeout  time.Duration `yaml:"header_timeout" help:"longest time to send a request's header"`
 	BodyTimeout    time.Duration `yaml:"body_timeout" help:"longest pause of a client that sends a body; the whole may take this and one second for each 16 KiB"`
@@ -31,27 +37,30 @@ type Config struct {
 // DefaultConfig suits thousands of clients that wait for a long queue, on this machine: it asks for no key.
 func DefaultConfig() Config {
 	return Config{
-		Listen:        "127.0.0.1:8000",
-		MaxBody:       32 << 20,
-		MaxHeader:     64 << 10,
-		HeaderTimeout: 10 * time.Second,
-		BodyTimeout:   30 * time.Second,
-		WriteTimeout:  time.Minute,
-		IdleTimeout:   2 * time.Minute,
-		TimingHeaders: true,
-		DrainTimeout:  10 * time.Minute,
+		Listen:         "127.0.0.1:8000",
+		MaxConnections: 20_000,
+		MaxBody:        32 << 20,
+		MaxBodyMemory:  1 << 30,
+		MaxHeader:      64 << 10,
+		HeaderTimeout:  10 * time.Second,
+		BodyTimeout:    30 * time.Second,
+		WriteTimeout:   time.Minute,
+		IdleTimeout:    2 * time.Minute,
+		TimingHeaders:  true,
+		DrainTimeout:   10 * time.Minute,
 	}
 }
 
 // Validate reports every fault.
 func (c Config) Validate() error {
-	var address error
-	if _, _, err := net.SplitHostPort(c.Listen); err != nil {
-		address = fmt.Errorf("api.listen is %q, want host:port", c.Listen)
-	}
 	return errors.Join(
-		address,
+		checkAddress("api.listen", c.Listen),
+		c.checkAdmin(),
+		c.checkTLS(),
+		checkOrigins(c.CORSOrigins),
+		config.AtLeast("api.max_connections", c.MaxConnections, 1),
 		config.AtLeast("api.max_body", c.MaxBody, 1),
+		config.AtLeast("api.max_body_memory", c.MaxBodyMemory, memoryFor(c.MaxBody)),
 		config.AtLeast("api.max_header_bytes", c.MaxHeader, 1<<10),
 		config.AtLeast("api.header_timeout", c.HeaderTimeout, time.Millisecond),
 		config.AtLeast("api.body_timeout", c.BodyTimeout, time.Millisecond),
@@ -62,4 +71,18 @@ func (c Config) Validate() error {
 		config.AtLeast("api.drain_delay", c.DrainDelay, 0),
 		config.AtLeast("api.drain_timeout", c.DrainTimeout, 0),
 	)
+}
+
+func checkAddress(name, address string) error {
+	if _, _, err := net.SplitHostPort(address); err != nil {
+		return fmt.Errorf("%s is %q, want host:port", name, address)
+	}
+	return nil
+}
+
+func (c Config) checkAdmin() error {
+	if c.AdminListen == "" {
+		return nil
+	}
+	return checkAddress("api.admin_listen", c.AdminListen)
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/go-chi/chi/v5"
 
 	"github.com/baton-llm/baton/api/openai"
+	"github.com/baton-llm/baton/internal/rawjson"
 	"github.com/baton-llm/baton/router"
 )
 
@@ -62,17 +63,21 @@ func typeOf(status int) string {
 	}
 }
 
-// body is the bytes that the client gets for e: the engine's own, unchanged, where they are JSON.
+// body is the bytes that the client gets for e: the engine's own, unchanged, where they have the
+// form that clients look for.
 func body(e *router.Error) []byte {
-	if json.Valid(e.Body) {
+	if _, enveloped := readError(e.Body); enveloped {
 		return e.Body
 	}
 	return encode(envelope{details(e)})
 }
 
-// details says e in baton's own words.
+// details says e in baton's own form.
 func details(e *router.Error) envelopeError {
 	out := envelopeError{Message: e.Message, Type: e.Type, Code: e.Status}
+	if theirs, _ := readError(e.Body); theirs != "" {
+		out.Message = theirs
+	}
 	if out.Message == "" {
 		out.Message = http.StatusText(e.Status)
 	}
@@ -83,6 +88,25 @@ func details(e *router.Error) envelopeError {
 		out.Param = &e.Param
 	}
 	return out
+}
+
+// readError tells whether an engine's error is an envelope and, if it is not, what it says: older
+// engines and the framework under vLLM have the text in other places.
+func readError(text []byte) (message string, enveloped bool) {
+	object, err := rawjson.Parse(text)
+	if err != nil {
+		return "", false
+	}
+	if inner, ok := object.Get("error"); ok && inner.Kind() == rawjson.KindObject {
+		return "", true
+	}
+	for _, name := range []string{"message", "detail"} {
+		member, _ := object.Get(name)
+		if message, err := member.String(); err == nil && message != "" {
+			return message, false
+		}
+	}
+	return "", false
 }
 
 func encode(v any) []byte {
@@ -130,7 +154,7 @@ func toError(ctx context.Context, err error) *router.Error {
 func (s *Server) writeError(w http.ResponseWriter, r *http.Request, e *router.Error) {
 	recordOf(r.Context()).fail(e)
 	if e.Status == statusClientClosed {
-		return
+		panic(http.ErrAbortHandler) // or net/http would answer an empty 200 to one who only stopped sending
 	}
 	h := w.Header()
 	switch e.Status {
@@ -177,6 +201,10 @@ func (s *Server) methodNotAllowed(mux *chi.Mux) http.HandlerFunc {
 			}
 			return !mux.Match(chi.NewRouteContext(), m, r.URL.Path)
 		})
+		if len(allowed) == 0 { // chi asks here, too, about a method that it does not know
+			s.notFound(w, r)
+			return
+		}
 		w.Header().Set("Allow", strings.Join(allowed, ", "))
 		s.writeError(w, r, failure(http.StatusMethodNotAllowed, "", "Method Not Allowed"))
 	}

@@ -17,6 +17,7 @@ import (
 
 	"github.com/baton-llm/baton/api/auth"
 	"github.com/baton-llm/baton/internal/fleet"
+	"github.com/baton-llm/baton/internal/pipenet"
 	"github.com/baton-llm/baton/internal/wire"
 	"github.com/baton-llm/baton/router"
 )
@@ -121,11 +122,12 @@ func (b *lockedBuffer) String() string {
 	return b.buf.String()
 }
 
-// harness is a server on a loopback port.
+// harness is a server on a loopback port, or on a network in memory.
 type harness struct {
 	server *Server
 	addr   string
 	url    string
+	dial   dialer
 	reg    *prometheus.Registry
 	log    *lockedBuffer
 	stop   context.CancelFunc // begins the drain
@@ -141,17 +143,38 @@ func start(t *testing.T, r Router, f Fleet, change func(*Config)) *harness {
 // startWith asks for keys unless they are nil.
 func startWith(t *testing.T, r Router, f Fleet, keys *auth.Keyring, change func(*Config)) *harness {
 	t.Helper()
+	ln, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return startOn(t, ln, new(net.Dialer).DialContext, r, f, keys, change)
+}
+
+// startVirtual serves in memory, so that in a testing/synctest bubble hours cost nothing.
+func startVirtual(t *testing.T, r Router, f Fleet, change func(*Config)) *harness {
+	t.Helper()
+	mem := pipenet.New()
+	ln, err := mem.Listen("frontend:8000")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return startOn(t, ln, mem.Dial, r, f, nil, change)
+}
+
+// dialer is how a test's clients reach its listener.
+type dialer func(ctx context.Context, network, addr string) (net.Conn, error)
+
+func startOn(t *testing.T, ln net.Listener, dial dialer, r Router, f Fleet, keys *auth.Keyring, change func(*Config)) *harness {
+	t.Helper()
 	cfg := DefaultConfig()
 	cfg.DrainTimeout = 10 * time.Second
 	if change != nil {
 		change(&cfg)
 	}
-	h := &harness{reg: prometheus.NewRegistry(), log: &lockedBuffer{}}
-	h.server = New(cfg, Deps{Router: r, Fleet: f, Keys: keys, Registerer: h.reg, Version: "v1", Log: slog.New(slog.NewTextHandler(h.log, nil))})
-	ln, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	h := &harness{dial: dial, reg: prometheus.NewRegistry(), log: &lockedBuffer{}}
+	h.server = New(cfg, Deps{
+		Router: r, Fleet: f, Metrics: scrape, Keys: keys, Registerer: h.reg, Version: "v1", Log: slog.New(slog.NewTextHandler(h.log, nil)),
+	})
 	ctx, cancel := context.WithCancel(context.Background())
 	served := make(chan error, 1)
 	ended := make(chan struct{})
@@ -208,13 +231,13 @@ func (h *harness) counted(t *testing.T, route, status string) {
 	h.await(t, "baton_http_requests_total", func(sum float64) bool { return sum > 0 }, "route", route, "status", status)
 }
 
-// metric waits until a counter has a value, summed over the series that have the labels.
+// metric waits until a counter or gauge has a value, summed over the series that have the labels.
 func (h *harness) metric(t *testing.T, name string, want float64, labels ...string) {
 	t.Helper()
 	h.await(t, name, func(sum float64) bool { return sum == want }, labels...)
 }
 
-// await waits for a counter; labels alternates names and values.
+// await waits for a counter or gauge; labels alternates names and values.
 func (h *harness) await(t *testing.T, name string, ok func(sum float64) bool, labels ...string) {
 	t.Helper()
 	tick := time.NewTicker(5 * time.Millisecond)
@@ -249,11 +272,21 @@ func (h *harness) sum(name string, labels []string) (sum float64, err error) {
 				match = match && have[labels[i]] == labels[i+1]
 			}
 			if match {
-				sum += m.GetCounter().GetValue()
+				sum += m.GetCounter().GetValue() + m.GetGauge().GetValue()
 			}
 		}
 	}
 	return sum, err
+}
+
+// gauge is the value of a metric without labels, now.
+func (h *harness) gauge(t *testing.T, name string) float64 {
+	t.Helper()
+	value, err := h.sum(name, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return value
 }
 
 const (

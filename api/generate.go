@@ -45,7 +45,9 @@ func (s *Server) request(w http.ResponseWriter, r *http.Request, endpoint openai
 	if e != nil {
 		return nil, e
 	}
-	text, e := s.readBody(w, r)
+	held := s.memory.borrow()
+	defer held.end() // from here on it is the router's to count
+	text, e := s.readBody(w, r, held)
 	if e != nil {
 		return nil, e
 	}
@@ -60,14 +62,12 @@ func (s *Server) request(w http.ResponseWriter, r *http.Request, endpoint openai
 	if e != nil {
 		return nil, e
 	}
+	plan.Stream = plan.Stream && streams(endpoint, r.URL.Path)
 	rec := recordOf(r.Context())
 	rec.model, rec.streamed = model, plan.Stream
 	req := &router.Request{
 		ID: rec.id, Path: r.URL.Path, Model: model, Tenant: rec.tenant(), Class: class, Streaming: plan.Stream, Usage: plan.Usage, Body: text,
-		PromptTokens: plan.PromptTokens, MaxTokens: plan.MaxTokens, Whole: plan.Whole, Prefix: plan.Prefix,
-	}
-	if parent := r.Header.Get("Traceparent"); traceparent.MatchString(parent) {
-		req.Traceparent = parent
+		PromptTokens: plan.PromptTokens, MaxTokens: plan.MaxTokens, Whole: plan.Whole, Prefix: plan.Prefix, Traceparent: traceparentOf(r.Context()),
 	}
 	if limit > 0 {
 		req.Deadline = time.Now().Add(limit)

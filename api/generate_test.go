@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -70,7 +69,7 @@ func TestStreamIsWhatVLLMWrites(t *testing.T) {
 }
 
 func TestErrorBeforeTheFirstEventHasItsStatus(t *testing.T) {
-	engines := `{"object":"error", "message":"too long"}`
+	engines := `{"error": {"message":"too long", "big":9007199254740993}}`
 	for _, c := range []struct {
 		name   string
 		err    error
@@ -79,6 +78,14 @@ func TestErrorBeforeTheFirstEventHasItsStatus(t *testing.T) {
 		header map[string]string
 	}{
 		{"engine's own body", &router.Error{Status: 400, Body: []byte(engines)}, 400, engines, nil},
+		{
+			"an older engine's body", &router.Error{Status: 400, Message: "m", Body: []byte(`{"object":"error","message":"too long"}`)}, 400,
+			`{"error":{"message":"too long","type":"BadRequestError","param":null,"code":400}}`, nil,
+		},
+		{
+			"a path that the engine lacks", &router.Error{Status: 404, Message: "m", Body: []byte(`{"detail":"Not Found"}`)}, 404,
+			`{"error":{"message":"Not Found","type":"NotFoundError","param":null,"code":404}}`, nil,
+		},
 		{
 			"an engine's body that is not JSON", &router.Error{Status: 500, Message: "m", Body: []byte("Internal Server Error")}, 500,
 			`{"error":{"message":"m","type":"InternalServerError","param":null,"code":500}}`,
@@ -175,6 +182,18 @@ func TestRouterGetsTheRequestAsItWasSent(t *testing.T) {
 	}
 }
 
+func TestStreamIsIgnoredWhereEnginesIgnoreIt(t *testing.T) {
+	h := start(t, &fakeRouter{do: func(context.Context, *router.Request) (Answer, error) { return newScript(nil, "{}"), nil }}, oneModel, nil)
+	for path, want := range map[string]string{
+		"/v1/embeddings": "application/json", "/tokenize": "application/json", "/detokenize": "application/json",
+		"/v1/responses": "text/event-stream; charset=utf-8", "/v1/messages": "text/event-stream; charset=utf-8",
+	} {
+		if resp, _ := h.do(t, "POST", path, `{"stream":true}`); resp.Header.Get("Content-Type") != want {
+			t.Errorf("%s answers with %s, want %s", path, resp.Header.Get("Content-Type"), want)
+		}
+	}
+}
+
 func TestRequestIDsAreUniqueAndBounded(t *testing.T) {
 	r := &fakeRouter{do: func(context.Context, *router.Request) (Answer, error) { return newScript(nil, "{}"), nil }}
 	h := start(t, r, oneModel, nil)
@@ -265,27 +284,6 @@ func TestBodyThatStallsIsGivenUp(t *testing.T) {
 			t.Errorf("answer is %q, want %s", got, want)
 		}
 	}
-}
-
-// raw sends bytes and returns all that comes until the server closes the connection.
-func (h *harness) raw(t *testing.T, sent string) string {
-	t.Helper()
-	conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", h.addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = conn.Close() }()
-	if err := conn.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := io.WriteString(conn, sent); err != nil {
-		t.Fatal(err)
-	}
-	got, err := io.ReadAll(conn)
-	if err != nil {
-		t.Fatalf("read after %q: %v", got, err)
-	}
-	return string(got)
 }
 
 func TestClientThatLeavesClosesItsAnswer(t *testing.T) {

@@ -1,15 +1,20 @@
 package api
 
 import (
+	"net"
+	"net/http"
+
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
 )
 
 type metrics struct {
-	requests *prometheus.CounterVec
-	seconds  *prometheus.HistogramVec
-	tokens   *prometheus.CounterVec
-	refused  *prometheus.CounterVec
+	requests    *prometheus.CounterVec
+	seconds     *prometheus.HistogramVec
+	tokens      *prometheus.CounterVec
+	refused     *prometheus.CounterVec
+	connections prometheus.Gauge
+	bodyBytes   prometheus.Gauge
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -31,5 +36,22 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Name: "baton_api_refused_total",
 			Help: "Requests refused for their API key or its limits, by tenant (empty: no valid key) and reason.",
 		}, []string{"tenant", "reason"}),
+		connections: f.NewGauge(prometheus.GaugeOpts{
+			Name: "baton_http_connections", Help: "Connections of clients, idle ones included; api.max_connections bounds them.",
+		}),
+		bodyBytes: f.NewGauge(prometheus.GaugeOpts{
+			Name: "baton_http_body_bytes", Help: "Memory of request bodies that are being read; api.max_body_memory bounds it.",
+		}),
+	}
+}
+
+// connection follows http.Server.ConnState.
+func (m *metrics) connection(_ net.Conn, state http.ConnState) {
+	switch state {
+	case http.StateNew:
+		m.connections.Inc()
+	case http.StateClosed, http.StateHijacked:
+		m.connections.Dec()
+	case http.StateActive, http.StateIdle:
 	}
 }

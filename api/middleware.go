@@ -12,16 +12,11 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/go-chi/chi/v5"
-
 	"github.com/baton-llm/baton/api/auth"
 	"github.com/baton-llm/baton/router"
 )
 
-var (
-	saneID      = regexp.MustCompile(`^[A-Za-z0-9._-]{1,128}$`)
-	traceparent = regexp.MustCompile(`^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$`)
-)
+var saneID = regexp.MustCompile(`^[A-Za-z0-9._-]{1,128}$`)
 
 // record gathers what is logged and counted of one request. It belongs to the request's handler.
 type record struct {
@@ -66,6 +61,9 @@ func (s *Server) observe(next http.Handler) http.Handler {
 		rec := newRecord(r.Header)
 		out := newWriter(w, s.cfg.WriteTimeout, start)
 		out.Header().Set("X-Request-Id", rec.echoed)
+		if doubtfulEnd(r) {
+			hangUp(out, r)
+		}
 		r = r.WithContext(context.WithValue(r.Context(), recordKey{}, rec))
 		defer func() {
 			out.finish(s.cfg.BodyTimeout)
@@ -86,10 +84,7 @@ func (s *Server) account(r *http.Request, rec *record, out *writer, took time.Du
 	if status == 0 {
 		status = http.StatusOK // a handler that wrote nothing
 	}
-	route := chi.RouteContext(ctx).RoutePattern()
-	if route == "" {
-		route = "none" // no such path or method
-	}
+	route := routeOf(ctx)
 	s.metrics.requests.WithLabelValues(route, strconv.Itoa(status)).Inc()
 	s.metrics.seconds.WithLabelValues(route).Observe(took.Seconds())
 

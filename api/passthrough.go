@@ -4,10 +4,16 @@ import (
 	"net/http"
 
 	"github.com/baton-llm/baton/api/openai"
+	"github.com/baton-llm/baton/internal/wire"
 )
 
 // passthroughPaths are answered whole by one engine, which checks the body itself.
 var passthroughPaths = []string{"/v1/embeddings", "/v1/responses", "/v1/messages", "/tokenize", "/detokenize"}
+
+// streams tells whether a body's stream is heeded: the other engine endpoints ignore it.
+func streams(endpoint openai.Endpoint, path string) bool {
+	return endpoint != openai.Other || wire.DialectOf(path).Named()
+}
 
 func (s *Server) passthrough(w http.ResponseWriter, r *http.Request) { s.generate(openai.Other)(w, r) }
 

@@ -96,7 +96,7 @@ func failed(f wire.Failure, tries uint32) *Error {
 	}
 	switch f.Reason {
 	case wire.EngineRejected:
-		e.Status, e.Type = http.StatusBadRequest, "BadRequestError"
+		e.Status, e.Type = http.StatusBadRequest, ""
 		if f.Status >= 400 && f.Status < 500 {
 			e.Status = f.Status
 		}

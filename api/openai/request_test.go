@@ -28,6 +28,8 @@ func TestParseReadsWhatTheRouterNeeds(t *testing.T) {
 		{"a seed above 2^53 and unknown members", Chat, `{"seed":9223372036854775807,"brand_new":[{}],` + hello + `}`, Plan{PromptTokens: 1}},
 		{"n", Chat, `{"n":2,` + hello + `}`, Plan{PromptTokens: 1, Whole: true}},
 		{"one token", Chat, `{"max_tokens":1,` + hello + `}`, Plan{PromptTokens: 1, MaxTokens: 1, Whole: true}},
+		{"a prompt cut to what max_tokens leaves", Chat, `{"truncate_prompt_tokens":-1,` + hello + `}`, Plan{PromptTokens: 1, Whole: true}},
+		{"a prompt cut to a length", Chat, `{"truncate_prompt_tokens":64,` + hello + `}`, Plan{PromptTokens: 1}},
 		{"beam search", Chat, `{"use_beam_search":true,` + hello + `}`, Plan{PromptTokens: 1, Whole: true}},
 		{"prompt logprobs of 0", Chat, `{"prompt_logprobs":0,` + hello + `}`, Plan{PromptTokens: 1, Whole: true}},
 		{"best_of 1, as old clients send", Completions, `{"prompt":"12345678","best_of":1}`, Plan{PromptTokens: 2, MaxTokens: 16}},

@@ -16,7 +16,9 @@ func (m *members) generation(p *Plan, endpoint Endpoint) {
 	bestOf, _ := m.peek("best_of")
 	promptLogprobs := m.promptLogprobs(p.Stream)
 	beam := m.flag("use_beam_search")
-	p.Whole = echo || n > 1 || bestOf > 1 || promptLogprobs || beam
+	// A negative one leaves room for max_tokens, which differs on the prefill leg, and so would the prompt.
+	truncate, _ := m.integer("truncate_prompt_tokens")
+	p.Whole = echo || n > 1 || bestOf > 1 || promptLogprobs || beam || truncate < 0
 
 	m.maxTokens(p, endpoint, echo)
 	if !beam { // which reads none of these

@@ -48,16 +48,16 @@ func send(t *testing.T, client *http.Client, url, body string, header ...string)
 	return resp
 }
 
-// recorder keeps all that is read from the connections it opens.
+// recorder keeps all that goes over the connections it opens.
 type recorder struct {
 	mu    sync.Mutex
-	conns []*bytes.Buffer
+	conns []*recorded
 }
 
 type recorded struct {
 	net.Conn
-	r  *recorder
-	in *bytes.Buffer
+	r       *recorder
+	in, out bytes.Buffer // what was read and written; r.mu guards them
 }
 
 func (r *recorder) dial(ctx context.Context, network, addr string) (net.Conn, error) {
@@ -65,10 +65,10 @@ func (r *recorder) dial(ctx context.Context, network, addr string) (net.Conn, er
 	if err != nil {
 		return nil, err
 	}
-	c := &recorded{Conn: conn, r: r, in: new(bytes.Buffer)}
+	c := &recorded{Conn: conn, r: r}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.conns = append(r.conns, c.in)
+	r.conns = append(r.conns, c)
 	return c, nil
 }
 
@@ -80,12 +80,40 @@ func (c *recorded) Read(p []byte) (int, error) {
 	return n, err
 }
 
+func (c *recorded) Write(p []byte) (int, error) {
+	n, err := c.Conn.Write(p)
+	c.r.mu.Lock()
+	defer c.r.mu.Unlock()
+	c.out.Write(p[:n])
+	return n, err
+}
+
+// posted returns the POST requests so far, without their bodies.
+func (r *recorder) posted() (found []*http.Request) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, conn := range r.conns {
+		out := bufio.NewReader(bytes.NewReader(conn.out.Bytes()))
+		for {
+			req, err := http.ReadRequest(out)
+			if err != nil {
+				break
+			}
+			_, _ = io.Copy(io.Discard, req.Body) // one that is under way is cut short
+			if req.Method == http.MethodPost {
+				found = append(found, req)
+			}
+		}
+	}
+	return found
+}
+
 // bodies returns the bodies of the answers so far that have part in them.
 func (r *recorder) bodies(part string) (found []string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, conn := range r.conns {
-		in := bufio.NewReader(bytes.NewReader(conn.Bytes()))
+		in := bufio.NewReader(bytes.NewReader(conn.in.Bytes()))
 		for {
 			resp, err := http.ReadResponse(in, nil)
 			if err != nil {

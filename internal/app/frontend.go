@@ -57,7 +57,8 @@ func (p *process) frontend(ctx context.Context, ln net.Listener, ready func()) e
 		Queue: p.bus.Prefill(), Subscribe: p.bus.Subscribe, Fleet: workers, Registerer: p.reg, Log: log,
 	})
 	server := api.New(p.cfg.API, api.Deps{
-		Router: api.FromRouter(route), Fleet: workers, Metrics: metricsHandler(p.reg), Keys: keys, Registerer: p.reg, Log: log, Version: telemetry.Version(),
+		Router: api.FromRouter(route), Fleet: workers, Metrics: metricsHandler(p.reg), Keys: keys, Registerer: p.reg, Tracer: p.tracer,
+		Log: log, Version: telemetry.Version(),
 	})
 	announcer := fleet.NewAnnouncer(p.bus, p.cfg.Worker.Announce, func() wire.Announcement {
 		return wire.Announcement{
@@ -80,6 +81,9 @@ func (p *process) frontend(ctx context.Context, ln net.Listener, ready func()) e
 	defer stopBodies()
 
 	infra := newLayer(ctx)
+	if err := p.operators(ctx, infra, p.cfg.API.AdminListen, "api.admin_listen", server.Admin()); err != nil {
+		return errors.Join(err, infra.stop(), ln.Close())
+	}
 	infra.run(workers.Run)
 	infra.run(dispatcher.Run)
 	infra.run(announcer.Run)

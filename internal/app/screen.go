@@ -14,6 +14,10 @@ func printScreen(w io.Writer, cfg *Config, addr net.Addr, d *deployment) {
 	if err != nil {
 		port = "8000"
 	}
+	base := "http://localhost:" + port
+	if cfg.API.TLSCert != "" {
+		base = "https://localhost:" + port
+	}
 	nats := "embedded, no port opened"
 	if cfg.Embedded.Listen != "" {
 		nats = "embedded, " + d.nats.ClientURL()
@@ -21,10 +25,10 @@ func printScreen(w io.Writer, cfg *Config, addr net.Addr, d *deployment) {
 	fmt.Fprintf(w, `
   baton is up.
 
-    OpenAI endpoint   http://localhost:%s/v1
+    OpenAI endpoint   %s/v1
     model             %s (simulated, profile %s)
     NATS              %s
-`, port, cfg.Sim.Model, cfg.Sim.Profile, nats)
+`, base, cfg.Sim.Model, cfg.Sim.Profile, nats)
 	for _, role := range []wire.Role{wire.RolePrefill, wire.RoleDecode, wire.RoleBoth} {
 		for _, s := range d.engines {
 			if s.role == role {
@@ -39,11 +43,11 @@ func printScreen(w io.Writer, cfg *Config, addr net.Addr, d *deployment) {
 	fmt.Fprintf(w, `
   Try it:
 
-    curl http://localhost:%s/v1/chat/completions -H "Content-Type: application/json"%s -d '{
+    curl %s/v1/chat/completions -H "Content-Type: application/json"%s -d '{
       "model": "%s", "max_tokens": 200, "stream": true,
       "messages": [{"role": "user", "content": "Write a quick sort in Python."}]}'
 
   Stop with Ctrl-C.
 
-`, port, key, cfg.Sim.Model)
+`, base, key, cfg.Sim.Model)
 }

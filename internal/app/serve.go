@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"time"
@@ -27,20 +28,37 @@ func metricsHandler(reg *prometheus.Registry) http.Handler {
 	return promhttp.HandlerFor(reg, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError, Registry: reg, EnableOpenMetrics: true})
 }
 
-// serveMetrics serves /metrics and /healthz on addr until ctx ends.
-func serveMetrics(ctx context.Context, addr string, reg *prometheus.Registry) error {
-	ln, err := listen(ctx, addr, "metrics (worker.metrics)")
+// operators adds a listener for operators to infra; without an address there is none.
+func (p *process) operators(ctx context.Context, infra *layer, addr, setting string, handler http.Handler) error {
+	if addr == "" {
+		return nil
+	}
+	ln, err := listen(ctx, addr, "operators ("+setting+")")
 	if err != nil {
 		return err
 	}
-	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", metricsHandler(reg))
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok\n") })
-	srv := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second, WriteTimeout: time.Minute}
+	p.log.InfoContext(ctx, "serving operators", slog.String("addr", ln.Addr().String()))
+	infra.run(func(ctx context.Context) error { return serveOperators(ctx, ln, handler) })
+	return nil
+}
+
+// serveOperators serves handler on ln, which it closes, until ctx ends. Nobody waits for requests
+// of operators to end.
+func serveOperators(ctx context.Context, ln net.Listener, handler http.Handler) error {
+	const profile = 2 * time.Minute // the longest that one may ask for
+	srv := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second, WriteTimeout: profile, IdleTimeout: 2 * time.Minute}
 	stop := context.AfterFunc(ctx, func() { _ = srv.Close() })
 	defer stop()
 	if err := srv.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
 		return err
 	}
 	return ctx.Err()
+}
+
+// workerRoutes is what a worker has for operators.
+func workerRoutes(reg *prometheus.Registry) http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", metricsHandler(reg))
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok\n") })
+	return mux
 }

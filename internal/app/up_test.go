@@ -49,11 +49,16 @@ func startUp(t *testing.T, cfg Config) (string, *deployment) {
 
 func startUpOn(t *testing.T, cfg Config, on network) (string, *deployment) {
 	t.Helper()
+	return startUpLogging(t, cfg, on, t.Output())
+}
+
+func startUpLogging(t *testing.T, cfg Config, on network, logs io.Writer) (string, *deployment) {
+	t.Helper()
 	if err := cfg.Validate(); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
-	d, err := newDeploymentOn(ctx, &cfg, t.Output(), on)
+	d, err := newDeploymentOn(ctx, &cfg, logs, on)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -30,8 +30,8 @@ func RunWorker(ctx context.Context, cfg *Config, role wire.Role, logs io.Writer)
 	}
 	defer p.close()
 	infra := newLayer(ctx)
-	if cfg.Worker.Metrics != "" {
-		infra.run(func(ctx context.Context) error { return serveMetrics(ctx, cfg.Worker.Metrics, p.reg) })
+	if err := p.operators(ctx, infra, cfg.Worker.Metrics, "worker.metrics", workerRoutes(p.reg)); err != nil {
+		return errors.Join(err, infra.stop())
 	}
 	bound, release := infra.bind(ctx)
 	defer release()

@@ -9,26 +9,35 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// MaxDepth is how deep objects and arrays may nest, the outermost object included.
-const MaxDepth = 128
+const maxPointer = 200 // bytes; names are the client's
+
+const (
+	// MaxDepth is how deep objects and arrays may nest, the outermost object included.
+	MaxDepth = 128
+	// MaxMembers is how many members all objects of a body may have together. To find duplicates
+	// costs tens of bytes for each, so that a body of nothing else would need many times its size.
+	MaxMembers = 1 << 18
+)
 
 // Sentinels that a *SyntaxError may wrap.
 var (
 	ErrDuplicate = errors.New("duplicate member name")
 	ErrDepth     = fmt.Errorf("nesting deeper than %d", MaxDepth)
+	ErrMembers   = fmt.Errorf("more than %d members", MaxMembers)
 )
 
 // SyntaxError says why and where a body is not what Parse accepts.
 type SyntaxError struct {
 	Offset  int64  // in bytes, at or just before the fault
-	Pointer string // RFC 6901, of the value in which the fault lies
+	Pointer string // RFC 6901, of the value in which the fault lies; only its beginning if it is long
 	Msg     string // quotes no value of the body
 
-	cause error // ErrDuplicate, ErrDepth or nil
+	cause error // a sentinel or nil
 }
 
 func (e *SyntaxError) Error() string {
@@ -38,7 +47,7 @@ func (e *SyntaxError) Error() string {
 	return fmt.Sprintf("invalid JSON at byte %d, in %s: %s", e.Offset, e.Pointer, e.Msg)
 }
 
-// Unwrap returns ErrDuplicate, ErrDepth or nil.
+// Unwrap returns ErrDuplicate, ErrDepth, ErrMembers or nil.
 func (e *SyntaxError) Unwrap() error { return e.cause }
 
 // Object is a parsed JSON object. It shares memory with the bytes it was parsed from, which must
@@ -57,9 +66,9 @@ type member struct {
 }
 
 // Parse checks that body is one JSON object: valid UTF-8, RFC 8259 syntax, no duplicate names at
-// any level, nested at most MaxDepth deep. Its errors are *SyntaxError.
+// any level, nested at most MaxDepth deep, with at most MaxMembers in all. Its errors are *SyntaxError.
 func Parse(body []byte) (*Object, error) {
-	if err := checkDepth(body); err != nil {
+	if err := checkShape(body); err != nil {
 		return nil, err
 	}
 	d := jsontext.NewDecoder(bytes.NewBuffer(body))
@@ -98,9 +107,9 @@ func Parse(body []byte) (*Object, error) {
 	return o, nil
 }
 
-// checkDepth runs first, so that no recursive parser ever meets a deep body.
-func checkDepth(body []byte) error {
-	depth, quoted := 0, false
+// checkShape runs first, so that no parser ever meets a body that costs out of proportion.
+func checkShape(body []byte) error {
+	depth, members, quoted := 0, 0, false
 	for i := 0; i < len(body); i++ {
 		switch c := body[i]; {
 		case quoted && c == '\\':
@@ -114,6 +123,10 @@ func checkDepth(body []byte) error {
 			}
 		case c == '}' || c == ']':
 			depth--
+		case c == ':':
+			if members++; members > MaxMembers {
+				return &SyntaxError{Offset: int64(i), Msg: ErrMembers.Error(), cause: ErrMembers}
+			}
 		}
 	}
 	return nil
@@ -125,6 +138,9 @@ func syntaxError(err error, size int) error {
 		return &SyntaxError{Offset: int64(size), Msg: "the body ends too early"}
 	}
 	out := &SyntaxError{Offset: s.ByteOffset, Pointer: string(s.JSONPointer), Msg: "syntax error"}
+	if len(out.Pointer) > maxPointer {
+		out.Pointer = strings.ToValidUTF8(out.Pointer[:maxPointer], "") + "…"
+	}
 	switch {
 	case errors.Is(s.Err, jsontext.ErrDuplicateName):
 		out.cause, out.Msg = ErrDuplicate, ErrDuplicate.Error()

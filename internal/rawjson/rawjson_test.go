@@ -13,6 +13,7 @@ import (
 )
 
 func TestParseRefuses(t *testing.T) {
+	long := strings.Repeat("é", 1000)
 	deep := strings.Repeat("[", rawjson.MaxDepth) + strings.Repeat("]", rawjson.MaxDepth)
 	for name, tc := range map[string]struct {
 		body string
@@ -33,9 +34,11 @@ func TestParseRefuses(t *testing.T) {
 		"control in string":     {"{\"a\":\"\n\"}", nil},
 		"duplicate":             {`{"a":1,"a":1}`, rawjson.ErrDuplicate},
 		"duplicate by escape":   {`{"a":1,"\u0061":1}`, rawjson.ErrDuplicate},
+		"long duplicate":        {`{"` + long + `":1,"` + long + `":1}`, rawjson.ErrDuplicate},
 		"duplicate deep inside": {`{"a":[{"b":{"c":1,"c":2}}]}`, rawjson.ErrDuplicate},
 		"too deep":              {`{"a":` + deep + `}`, rawjson.ErrDepth},
 		"very deep and open":    {strings.Repeat(`{"a":`, 1e6), rawjson.ErrDepth},
+		"too many members":      {`{"a":[` + strings.Repeat(`{"":0},`, rawjson.MaxMembers) + `0]}`, rawjson.ErrMembers},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := rawjson.Parse([]byte(tc.body))
@@ -45,6 +48,9 @@ func TestParseRefuses(t *testing.T) {
 			}
 			if syntax.Offset < 0 || syntax.Offset > int64(len(tc.body)) {
 				t.Errorf("offset %d lies outside of the body", syntax.Offset)
+			}
+			if len(syntax.Error()) > 500 {
+				t.Errorf("the message has %d bytes", len(syntax.Error()))
 			}
 			if tc.want != nil && !errors.Is(err, tc.want) {
 				t.Errorf("Parse = %v, want %v", err, tc.want)
@@ -56,6 +62,9 @@ func TestParseRefuses(t *testing.T) {
 	}
 	if _, err := rawjson.Parse([]byte(`{"a":"` + deep + deep + `\"[{"}`)); err != nil {
 		t.Errorf("brackets in a string count as depth: %v", err)
+	}
+	if _, err := rawjson.Parse([]byte(`{"a":"` + strings.Repeat(":", rawjson.MaxMembers) + `"}`)); err != nil {
+		t.Errorf("colons in a string count as members: %v", err)
 	}
 }
 
@@ -183,7 +192,7 @@ func FuzzParse(f *testing.F) {
 		switch {
 		case err == nil && !valid:
 			t.Errorf("Parse takes %q, encoding/json does not", body)
-		case err != nil && valid && utf8.Valid(body) && !errors.Is(err, rawjson.ErrDuplicate) && !errors.Is(err, rawjson.ErrDepth) &&
+		case err != nil && valid && utf8.Valid(body) && !errors.Is(err, rawjson.ErrDuplicate) && !errors.Is(err, rawjson.ErrDepth) && !errors.Is(err, rawjson.ErrMembers) &&
 			!bytes.Contains(bytes.ToLower(body), []byte(`\ud`)): // half a surrogate pair
 			t.Errorf("Parse of %q = %v, encoding/json takes it", body, err)
 		}

@@ -1,0 +1,64 @@
+package api
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/go-chi/chi/v5"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/propagation"
+	"go.opentelemetry.io/otel/trace"
+)
+
+const traceHeader = "Traceparent" // W3C trace context
+
+// trace gives each request that may reach an engine a span below the client's, and names it in the
+// answer's header, so that whoever reads the answer finds the trace. What the client sent is dropped
+// if it is malformed. Its tracestate always is: jobs do not carry one.
+func (s *Server) trace(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method != http.MethodPost {
+			next.ServeHTTP(w, r)
+			return
+		}
+		ctx := r.Context()
+		if sent := r.Header.Values(traceHeader); len(sent) == 1 {
+			ctx = propagation.TraceContext{}.Extract(ctx, propagation.MapCarrier{"traceparent": sent[0]})
+		}
+		rec := recordOf(ctx)
+		ctx, span := s.deps.Tracer.Start(ctx, "HTTP POST", trace.WithSpanKind(trace.SpanKindServer),
+			trace.WithAttributes(attribute.String("baton.request_id", rec.id)))
+		defer func() {
+			status := http.StatusOK
+			if rec.failed != nil {
+				status = rec.failed.Status
+			}
+			if status >= http.StatusInternalServerError {
+				span.SetStatus(codes.Error, http.StatusText(status))
+			}
+			span.SetName("POST " + routeOf(ctx))
+			span.SetAttributes(attribute.Int("http.response.status_code", status))
+			span.End()
+		}()
+		if parent := traceparentOf(ctx); parent != "" {
+			w.Header().Set(traceHeader, parent)
+		}
+		next.ServeHTTP(w, r.WithContext(ctx))
+	})
+}
+
+// traceparentOf is the context's span, as the next one is to see it; empty: there is none.
+func traceparentOf(ctx context.Context) string {
+	carrier := propagation.MapCarrier{}
+	propagation.TraceContext{}.Inject(ctx, carrier)
+	return carrier["traceparent"]
+}
+
+// routeOf is the pattern that the request's path matched.
+func routeOf(ctx context.Context) string {
+	if route := chi.RouteContext(ctx).RoutePattern(); route != "" {
+		return route
+	}
+	return "none" // no such path or method
+}

@@ -55,9 +55,9 @@ type Up struct {
 	Drain time.Duration `yaml:"drain_timeout" help:"how long requests may go on after Ctrl-C; it stands in for the drain timeouts of api, prefill and decode"`
 }
 
-// Worker is what prefill and decode worker processes have in common.
+// Worker is what worker processes of all kinds have in common.
 type Worker struct {
-	Engine    string        `yaml:"engine" help:"URL of the engine that a prefill or decode worker fronts"`
+	Engine    string        `yaml:"engine" help:"URL of the engine that a worker fronts"`
 	Connector string        `yaml:"connector" help:"how the engines hand KV caches over: nixl"`
 	SimListen string        `yaml:"sim_listen" help:"address that the engine command serves on"`
 	Metrics   string        `yaml:"metrics" help:"address that a worker serves /metrics and /healthz on; empty: none"`

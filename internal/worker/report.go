@@ -28,6 +28,7 @@ type Reporter struct {
 	log     *slog.Logger
 	wake    chan struct{} // 1 slot: something has changed
 	again   chan struct{} // 1 slot: all is wanted
+	cut     bool          // the last report could not be sent; Run's own
 
 	mu      sync.Mutex
 	seq     uint64
@@ -149,7 +150,8 @@ func (r *Reporter) send(ctx context.Context, full bool) {
 	if err == nil {
 		err = r.publish(wire.ReportSubject, data)
 	}
-	if err != nil {
-		r.log.WarnContext(ctx, "report not sent, the next full one will do", slog.Any("error", err))
+	if err != nil && !r.cut { // once, not for each try
+		r.log.WarnContext(ctx, "reports cannot be sent, the next full one will mend that", slog.Any("error", err))
 	}
+	r.cut = err != nil
 }

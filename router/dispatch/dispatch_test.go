@@ -465,6 +465,27 @@ func TestJobOfADeadWorkerComesAgainAtOnce(t *testing.T) {
 	})
 }
 
+// The fleet's word of a death may be lost on a dispatcher that is very busy.
+func TestJobOfAWorkerThatVanishesComesAgain(t *testing.T) {
+	inBubble(t, func(s *site) {
+		f := s.frontend("f1", aggregated(), "dead")
+		client := s.bus("client")
+		s.publish(client, request(1, wire.Standard), request(2, wire.Standard))
+		time.Sleep(time.Second)
+		w := s.worker("w1", serve(t))
+		f.fleet.mu.Lock()
+		delete(f.fleet.workers, "dead")
+		f.fleet.mu.Unlock()
+		f.fleet.set("w1")
+		time.Sleep(500 * time.Millisecond)
+		if got := w.jobs(); len(got) == 0 {
+			t.Error("nothing was assigned to the worker that is there")
+		}
+		time.Sleep(10 * time.Second)
+		s.empty(client)
+	})
+}
+
 // Nothing goes out while there is no connection. In virtual time a dispatcher that tries again without a
 // pause would never let it pass.
 func TestDispatcherWithoutAConnectionPauses(t *testing.T) {

@@ -32,6 +32,7 @@ type lane struct {
 	known   map[string]wire.Announcement // workers that the law knows
 	queued  map[string]*Delivery         // jobs that the law orders, by key
 	missing map[string]time.Time         // frontends of such jobs that nobody hears of, since when
+	cut     bool                         // the last job could not be forwarded
 	jobs    chan *Delivery
 	reports chan *wire.Report
 	lost    chan string   // processes that are dead
@@ -51,8 +52,8 @@ func newLane(d *Dispatcher, model string) *lane {
 	}
 }
 
-// lose takes the news of a dead process. When too much news waits, some is lost, and the jobs of that
-// worker come again after ack_wait.
+// lose takes the news of a dead process. When too much news waits, its absence is seen at the next look
+// at the fleet.
 func (l *lane) lose(process string) {
 	select {
 	case l.lost <- process:
@@ -200,9 +201,14 @@ func (l *lane) forward(ctx context.Context, a schedule.Assigned, now time.Time) 
 	job := d.Job
 	a.Dispatcher, a.Waited = l.d.name, now.Sub(a.Job.Admitted)
 	job.Assignment = &a.Assignment
-	if err := d.Forward(wire.AssignSubject(a.Worker), &job); err != nil {
-		l.log.WarnContext(ctx, "job not forwarded", slog.String("request_id", job.ID), slog.String("worker", a.Worker), slog.Any("error", err))
+	err := d.Forward(wire.AssignSubject(a.Worker), &job)
+	if err != nil {
+		if !l.cut { // once, not for each try
+			l.log.WarnContext(ctx, "jobs cannot be forwarded", slog.String("request_id", job.ID), slog.String("worker", a.Worker), slog.Any("error", err))
+		}
 		l.law.Undo(a, now)
+	}
+	if l.cut = err != nil; l.cut {
 		return false
 	}
 	l.let(d)
@@ -234,8 +240,13 @@ func (l *lane) dead(ctx context.Context, process string) {
 		l.look(ctx, now) // another process has its name by now
 		return
 	}
-	delete(l.known, process)
-	l.reclaim(ctx, process, l.law.RemoveWorker(process, now))
+	l.forget(ctx, process, now)
+}
+
+// forget has the law forget a worker; its jobs come again.
+func (l *lane) forget(ctx context.Context, worker string, now time.Time) {
+	delete(l.known, worker)
+	l.reclaim(ctx, worker, l.law.RemoveWorker(worker, now))
 }
 
 // reclaim has the jobs come again that a worker has lost.
@@ -248,15 +259,23 @@ func (l *lane) reclaim(ctx context.Context, worker string, jobs []*schedule.Job)
 }
 
 // look tells the law what has changed among the workers of the model, and drops the jobs of dead
-// frontends. Workers that are dead come by lost, so that their jobs are seen to; those of a worker that
-// came back anew are seen to here.
+// frontends.
 func (l *lane) look(ctx context.Context, now time.Time) {
 	processes := l.d.deps.Fleet.Workers()
 	l.orphans(ctx, processes, now)
+	serving := make(map[string]bool, len(processes))
+	defer func() {
+		for id := range l.known {
+			if !serving[id] {
+				l.forget(ctx, id, now)
+			}
+		}
+	}()
 	for _, a := range processes {
 		if a.Role == wire.RoleFrontend || !slices.ContainsFunc(a.Models, func(m wire.Model) bool { return m.ID == l.model }) {
 			continue
 		}
+		serving[a.ID] = true
 		was, ok := l.known[a.ID]
 		if ok && was.Role == a.Role && was.Started.Equal(a.Started) && was.Ready == a.Ready && was.Leaving == a.Leaving &&
 			was.Load.Capacity == a.Load.Capacity && was.Load.Slots == a.Load.Slots {

@@ -2,7 +2,7 @@
 bin := $(shell go env GOPATH)/bin
 FUZZTIME ?= 20s
 
-.PHONY: help run build test lint fmt fuzz clients client-bench schemathesis vllm-cpu sim-check ci
+.PHONY: help run build test reference lint fmt fuzz clients client-bench schemathesis vllm-cpu sim-check ci
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
@@ -14,6 +14,9 @@ build: ## the static binary, bin/baton
 
 test: ## every test, with the race detector
 	go test -race ./...
+
+reference: ## the reference benchmark and others like it, in virtual time
+	go run ./cmd/baton bench reference --virtual
 
 clients: ## the OpenAI SDKs of Python and Node, and others, against real processes
 	internal/clients/run

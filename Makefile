@@ -2,7 +2,7 @@
 bin := $(shell go env GOPATH)/bin
 FUZZTIME ?= 20s
 
-.PHONY: help run build test lint fmt fuzz clients client-bench schemathesis vllm-cpu ci
+.PHONY: help run build test reference lint fmt fuzz clients client-bench schemathesis vllm-cpu sim-check ci
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
@@ -14,6 +14,9 @@ build: ## the static binary, bin/baton
 
 test: ## every test, with the race detector
 	go test -race ./...
+
+reference: ## the reference benchmark and others like it, in virtual time
+	go run ./cmd/baton bench reference --virtual
 
 clients: ## the OpenAI SDKs of Python and Node, and others, against real processes
 	internal/clients/run
@@ -39,6 +42,9 @@ client-bench: ## vLLM's benchmark client against baton up
 
 schemathesis: ## a running baton against its OpenAPI description
 	internal/clients/schemathesis/run.sh
+
+sim-check: ## the simulated engine against a public simulator; downloads it on the first run
+	scripts/simcheck/run
 
 ci: ## all that must pass before a change goes in
 	.ci/run

@@ -36,6 +36,7 @@ func TestTimingHeaders(t *testing.T) {
 	split := router.Timing{
 		Queue: 1500 * time.Microsecond, Prefill: 20 * time.Millisecond, Handover: 3 * time.Millisecond, FirstToken: 30 * time.Millisecond,
 		PrefillWorker: "p1", DecodeWorker: "d1", Attempts: 2, PromptTokens: 100, CachedTokens: 0,
+		Place: "split", Why: "split", Dispatch: time.Millisecond,
 	}
 	whole := router.Timing{Queue: time.Millisecond, FirstToken: time.Second, DecodeWorker: "d1", Attempts: 1, Whole: true}
 	for _, c := range []struct {
@@ -47,7 +48,7 @@ func TestTimingHeaders(t *testing.T) {
 	}{
 		{"split", split, "1", false, map[string]string{
 			"Queue-Ms": "1.500", "Prefill-Ms": "20.000", "Handover-Ms": "3.000", "Ttft-Ms": "30.000", "Prefill-Worker": "p1", "Decode-Worker": "d1",
-			"Attempts": "2", "Prompt-Tokens": "100", "Cached-Tokens": "0", "Path": "split",
+			"Attempts": "2", "Prompt-Tokens": "100", "Cached-Tokens": "0", "Path": "split", "Why": "split", "Dispatch-Ms": "1.000",
 		}},
 		{"whole", whole, "1", false, map[string]string{"Queue-Ms": "1.000", "Ttft-Ms": "1000.000", "Decode-Worker": "d1", "Attempts": "1", "Path": "whole"}},
 		{"not asked for", split, "", false, map[string]string{}},

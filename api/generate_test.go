@@ -156,7 +156,7 @@ func TestEmptyAnswersAreErrors(t *testing.T) {
 func TestRouterGetsTheRequestAsItWasSent(t *testing.T) {
 	r := answering(newScript(nil, "{}"))
 	h := start(t, r, oneModel, func(c *Config) { c.RequestTimeout = time.Hour })
-	body := `{ "seed":9223372036854775807, "messages":[{"role":"user","content":"12345678"}],"max_tokens":5, "n":2 }`
+	body := `{ "seed":9223372036854775807, "messages":[{"role":"user","content":"` + strings.Repeat("12345678", 256) + `"}],"max_tokens":5, "n":2 }`
 	parent := "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 	resp, _ := h.do(t, "POST", chatPath+"?a=b", body, "X-Request-Id", "mine", "Traceparent", parent, "X-Baton-Class", "batch")
 	if got := resp.Header.Get("X-Request-Id"); got != "mine" {
@@ -170,8 +170,12 @@ func TestRouterGetsTheRequestAsItWasSent(t *testing.T) {
 		t.Errorf("the deadline is %v away, want an hour", until)
 	}
 	got.ID, got.Deadline = "", time.Time{}
+	if len(got.Prefix) != 2 {
+		t.Errorf("a prompt of 2 blocks has %d hashes", len(got.Prefix))
+	}
+	got.Prefix = nil
 	want := router.Request{
-		Path: chatPath, Model: "m", Traceparent: parent, Class: wire.Batch, Body: []byte(body), PromptTokens: 2, MaxTokens: 5, Whole: true,
+		Path: chatPath, Model: "m", Traceparent: parent, Class: wire.Batch, Body: []byte(body), PromptTokens: 512, MaxTokens: 5, Whole: true,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)

@@ -98,7 +98,8 @@ func (s *Server) account(r *http.Request, rec *record, out *writer, took time.Du
 		attrs = append(attrs, slog.String("model", rec.model), slog.Bool("stream", rec.streamed))
 	}
 	if t := rec.timing; t != nil {
-		attrs = append(attrs, slog.Duration("queue", t.Queue), slog.Duration("prefill", t.Prefill),
+		attrs = append(attrs, slog.String("place", t.Place), slog.String("why", t.Why), slog.Duration("dispatch", t.Dispatch),
+			slog.Duration("queue", t.Queue), slog.Duration("prefill", t.Prefill),
 			slog.Duration("handover", t.Handover), slog.Duration("first_token", t.FirstToken),
 			slog.String("prefill_worker", t.PrefillWorker), slog.String("decode_worker", t.DecodeWorker),
 			slog.Int("attempts", t.Attempts), slog.Int("prompt_tokens", t.PromptTokens),

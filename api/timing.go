@@ -7,7 +7,8 @@ import (
 )
 
 // timingHeader with the value 1 asks for the headers below in the answer: where its time went until
-// the first token, when they are written, and which workers it came from. Milliseconds are
+// the first token, when they are written, which way it took and why (the dispatcher's rule), and which
+// workers it came from. Milliseconds are
 // decimals; what does not apply or is not known yet has no header. A stream whose first byte was a
 // keep-alive has none, and neither has an error.
 const timingHeader = "X-Baton-Timing"
@@ -29,6 +30,10 @@ func (s *Server) describe(h http.Header, r *http.Request, answer Answer) {
 		h.Set("X-Baton-Prefill-Ms", milliseconds(t.Prefill))
 		h.Set("X-Baton-Handover-Ms", milliseconds(t.Handover))
 		h.Set("X-Baton-Prefill-Worker", t.PrefillWorker)
+	}
+	if t.Why != "" {
+		h.Set("X-Baton-Why", t.Why)
+		h.Set("X-Baton-Dispatch-Ms", milliseconds(t.Dispatch))
 	}
 	if t.PromptTokens > 0 {
 		h.Set("X-Baton-Prompt-Tokens", strconv.Itoa(t.PromptTokens))

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"slices"
+	"time"
 
 	"github.com/baton-llm/baton/internal/engine"
 	"github.com/baton-llm/baton/internal/sse"
@@ -107,10 +108,19 @@ func (a *attempt) post(ctx context.Context, call engine.Call) (wire.EndInfo, err
 
 // data sends one payload. The first also proves that the engine has read the handle's blocks.
 func (a *attempt) data(ctx context.Context, payload []byte) error {
+	now := time.Now()
 	if !a.told {
 		a.told = true
 		a.notify(wire.HandleConsumed)
+		if a.job.Whole {
+			r := a.report(a.job)
+			r.Stage = wire.StageDecoding
+			a.deps.Reporter.Set(r)
+		}
+	} else if a.job.Streaming {
+		a.deps.Reporter.Gap(now.Sub(a.last), now)
 	}
+	a.last = now
 	if err := a.run.Send(ctx, wire.Data, payload); err != nil {
 		return worker.Ended(ctx, err)
 	}

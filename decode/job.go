@@ -22,8 +22,10 @@ type attempt struct {
 	job         *wire.DecodeJob
 	traceparent string
 	log         *slog.Logger
-	told        bool // the answer has begun: no other worker can do the job from its start
-	counting    bool // the engine was asked for usage that the client did not ask for
+	told        bool         // the answer has begun: no other worker can do the job from its start
+	counted     wire.EndInfo // by the engine, of an answer that is complete
+	last        time.Time    // when the last event of a stream came
+	counting    bool         // the engine was asked for usage that the client did not ask for
 }
 
 // work runs one job to one of its ends: done, cancelled, returned to the queue, failed.
@@ -35,6 +37,9 @@ func (w *Worker) work(ctx context.Context, d *worker.Delivery[wire.DecodeJob], _
 	}
 	start := time.Now()
 	err := a.decode(ctx, d.Deliveries)
+	w.deps.Reporter.Set(wire.JobReport{
+		Key: job.Request.MsgID(), Stage: wire.StageEnded, Tokens: a.counted.PromptTokens, Cached: a.counted.CachedTokens,
+	})
 	// A handle's second delivery would be refused, so the router must hear of a stopped job.
 	back := job.Whole && !a.told
 	w.metrics.jobs.WithLabelValues(worker.Conclude(ctx, a.run, d, back, err, a.log)).Inc()
@@ -59,7 +64,7 @@ func (a *attempt) decode(stop context.Context, deliveries int) (err error) {
 
 	a.log.DebugContext(ctx, "decoding", slog.Bool("whole", a.job.Whole))
 	// The error of a run that nobody wants shows again below, after the handle is seen to.
-	_ = a.run.Send(ctx, wire.Decoding, nil)
+	_ = a.run.SendJSON(ctx, wire.Decoding, a.job.Assignment)
 	if h := a.job.Handle; h != nil {
 		a.metrics.handover.Observe(time.Since(h.Issued).Seconds())
 		if err := a.usable(deliveries); err != nil {
@@ -84,6 +89,7 @@ func (a *attempt) decode(stop context.Context, deliveries int) (err error) {
 		}
 		return err
 	}
+	a.counted = info
 	if err := a.run.SendJSON(ctx, wire.End, info); err != nil {
 		return worker.Ended(ctx, err)
 	}

@@ -40,13 +40,19 @@ func (c client) Stream(ctx context.Context, call engine.Call) (Stream, error) {
 	return s, nil
 }
 
+// Reporter tells the dispatchers how far jobs are and how fast tokens come; *worker.Reporter is one.
+type Reporter interface {
+	Set(j wire.JobReport)
+	Gap(d time.Duration, now time.Time)
+}
+
 // Deps is what a Worker works with.
 type Deps struct {
-	Jobs       worker.Jobs[wire.DecodeJob]
+	Jobs       []worker.Source[wire.DecodeJob]
+	Reporter   Reporter
 	Frames     worker.Frames
 	Bodies     worker.Bodies
 	Engine     Engine
-	Models     func() []string                                     // that the engine serves now
 	Capacity   func(ctx context.Context) (kvTokens int, err error) // asks the engine; 0: it does not say
 	Connector  kvtransfer.Connector
 	Notify     func(worker string, c wire.Control) // sends a control message to a prefill worker
@@ -77,12 +83,11 @@ func New(cfg Config, id string, deps Deps) *Worker {
 	}
 }
 
-// Run pulls and runs jobs until ctx ends, then drains: running requests have DrainTimeout, after
+// Run takes and runs jobs until ctx ends, then drains: running requests have DrainTimeout, after
 // which the router is told to try them elsewhere. It returns nil after a drain.
 func (w *Worker) Run(ctx context.Context) error {
 	stage := worker.Stage[wire.DecodeJob]{
-		Jobs: w.deps.Jobs, Models: w.deps.Models, Ready: w.ready, Take: w.take, Work: w.work,
-		Drain: w.cfg.DrainTimeout, Log: w.log,
+		Sources: w.deps.Jobs, Take: w.take, Work: w.work, Drain: w.cfg.DrainTimeout,
 	}
 	var g errgroup.Group
 	g.Go(func() error { return stage.Run(ctx) })
@@ -101,20 +106,31 @@ func (w *Worker) Load() wire.Load {
 	return wire.Load{Running: jobs, Tokens: tokens, Capacity: capacity, Slots: w.cfg.Slots}
 }
 
-const (
-	mostFetched   = 32 // jobs in one fetch
-	capacityEvery = 10 * time.Second
-)
+const capacityEvery = 10 * time.Second
 
-func (w *Worker) ready(ctx context.Context) (int, error) { return w.room.Wait(ctx, mostFetched, nil) }
-
-// take reserves KV for the whole request, so that the engine never has to preempt it.
+// take reserves a slot and KV for the whole request, so that the engine never has to preempt it.
 func (w *Worker) take(ctx context.Context, job *wire.DecodeJob) (release func(), err error) {
+	r := w.report(job)
+	w.deps.Reporter.Set(r)
+	return w.room.Enter(ctx, r.KV, r.KV, nil)
+}
+
+// report is how a job stands when it comes.
+func (w *Worker) report(job *wire.DecodeJob) wire.JobReport {
+	// The key is the request's: dispatchers know nothing of handles.
+	r := wire.JobReport{Key: job.Request.MsgID(), Stage: wire.StagePrefilling, Tokens: max(1, job.PromptTokens)}
+	if h := job.Handle; h != nil {
+		r.Stage, r.Cached = wire.StageDecoding, h.CachedTokens
+		if h.PromptTokens > 0 {
+			r.Tokens = h.PromptTokens
+		}
+	}
 	answer := job.MaxTokens
 	if answer == 0 {
 		answer = w.cfg.AssumedTokens
 	}
-	return w.room.Fit(ctx, max(1, job.PromptTokens)+answer)
+	r.KV = r.Tokens + answer
+	return r
 }
 
 // learnCapacity asks the engine for the size of its KV cache until it has said it.

@@ -2,6 +2,7 @@ package decode_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -17,6 +18,7 @@ import (
 	"github.com/baton-llm/baton/internal/engine"
 	"github.com/baton-llm/baton/internal/sse"
 	"github.com/baton-llm/baton/internal/wire"
+	"github.com/baton-llm/baton/internal/worker"
 	"github.com/baton-llm/baton/internal/worker/workertest"
 	"github.com/baton-llm/baton/kvtransfer"
 	"github.com/google/go-cmp/cmp"
@@ -125,6 +127,7 @@ type bench struct {
 	queue    *workertest.Queue[wire.DecodeJob]
 	frames   *workertest.Frames
 	bodies   workertest.Bodies
+	reports  *workertest.Reports
 	capacity int
 
 	mu   sync.Mutex
@@ -134,15 +137,14 @@ type bench struct {
 func newBench() *bench {
 	return &bench{
 		cfg: decode.DefaultConfig(), engine: fakeEngine{answer: []byte("{}"), events: []string{`{"a":1}`, `{"a":2}`, `{"usage":{"prompt_tokens":7,"completion_tokens":2,"prompt_tokens_details":{"cached_tokens":3}}}`}},
-		queue: workertest.NewQueue[wire.DecodeJob](), frames: workertest.NewFrames(), bodies: workertest.Bodies{},
+		queue: workertest.NewQueue[wire.DecodeJob](), frames: workertest.NewFrames(), bodies: workertest.Bodies{}, reports: workertest.NewReports(),
 	}
 }
 
 func (b *bench) start(t *testing.T) (stop func()) {
 	t.Helper()
 	w := decode.New(b.cfg, "d1", decode.Deps{
-		Jobs: b.queue, Frames: b.frames, Bodies: b.bodies, Engine: &b.engine, Connector: connector{},
-		Models:   func() []string { return []string{"m"} },
+		Jobs: []worker.Source[wire.DecodeJob]{b.queue.Source}, Reporter: b.reports, Frames: b.frames, Bodies: b.bodies, Engine: &b.engine, Connector: connector{},
 		Capacity: func(context.Context) (int, error) { return b.capacity, nil },
 		Notify: func(worker string, c wire.Control) {
 			b.mu.Lock()
@@ -278,9 +280,99 @@ func TestEveryFailureIsToldAndDone(t *testing.T) {
 				if d := cmp.Diff(tc.notes, b.notes()); d != "" {
 					t.Error(d)
 				}
+				if got := b.reports.Stages("f.1.1"); got != "decoding ended" {
+					t.Errorf("the dispatchers hear %q", got)
+				}
 			})
 		})
 	}
+}
+
+func TestDispatchersHearOfEachStage(t *testing.T) {
+	began := wire.JobReport{Key: "f.1.1", Stage: wire.StagePrefilling, Tokens: 100, KV: 200}
+	decoding := wire.JobReport{Key: "f.1.1", Stage: wire.StageDecoding, Tokens: 100, KV: 200}
+	ended := wire.JobReport{Key: "f.1.1", Stage: wire.StageEnded, Tokens: 7, Cached: 3} // as the engine counted
+	broken := wire.JobReport{Key: "f.1.1", Stage: wire.StageEnded}
+	whole := func(j *wire.DecodeJob) { j.Whole, j.Handle = true, nil }
+	for name, tc := range map[string]struct {
+		change func(b *bench, j *wire.DecodeJob)
+		want   []wire.JobReport
+	}{
+		"handle": {func(*bench, *wire.DecodeJob) {}, []wire.JobReport{decoding, ended}},
+		"handle with the engine's count": {
+			func(_ *bench, j *wire.DecodeJob) { j.Handle.PromptTokens, j.Handle.CachedTokens = 120, 16 },
+			[]wire.JobReport{{Key: "f.1.1", Stage: wire.StageDecoding, Tokens: 120, Cached: 16, KV: 220}, ended},
+		},
+		"whole": {func(_ *bench, j *wire.DecodeJob) { whole(j) }, []wire.JobReport{began, decoding, ended}},
+		"whole of unknown length": {
+			func(b *bench, j *wire.DecodeJob) { whole(j); j.MaxTokens, b.cfg.AssumedTokens = 0, 50 },
+			[]wire.JobReport{
+				{Key: "f.1.1", Stage: wire.StagePrefilling, Tokens: 100, KV: 150},
+				{Key: "f.1.1", Stage: wire.StageDecoding, Tokens: 100, KV: 150},
+				ended,
+			},
+		},
+		"whole that fails": {
+			func(b *bench, j *wire.DecodeJob) { whole(j); b.engine.err = &engine.StatusError{Status: 500} },
+			[]wire.JobReport{began, broken},
+		},
+		"whole that is cancelled": {
+			func(b *bench, j *wire.DecodeJob) {
+				whole(j)
+				b.frames.OnOpen = func(_ string, cancel func()) { cancel() }
+			},
+			[]wire.JobReport{began, broken},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b, j := newBench(), job(1)
+				tc.change(b, &j)
+				b.queue.Put(j, 1)
+				stop := b.start(t)
+				after(time.Minute)
+				stop()
+				if d := cmp.Diff(tc.want, b.reports.Of("f.1.1")); d != "" {
+					t.Error(d)
+				}
+			})
+		})
+	}
+}
+
+func TestGapsBetweenTokensAreReported(t *testing.T) {
+	for streaming, want := range map[bool][]time.Duration{true: {gap, gap}, false: nil} {
+		t.Run(fmt.Sprint("streaming ", streaming), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b, j := newBench(), job(1)
+				j.Streaming = streaming
+				b.queue.Put(j, 1)
+				stop := b.start(t)
+				after(time.Minute)
+				stop()
+				if got := b.reports.Gaps(); !slices.Equal(got, want) {
+					t.Errorf("gaps of 3 events are %v, want %v", got, want)
+				}
+			})
+		})
+	}
+}
+
+// The router learns from the first frame whether the run does all of the request.
+func TestRunSaysHowItWasPlaced(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b, j := newBench(), job(1)
+		j.Whole, j.Handle = true, nil
+		j.Assignment = &wire.Assignment{Place: wire.PlaceWhole, Why: "lend", Dispatcher: "f2", Waited: time.Second}
+		b.queue.Put(j, 1)
+		stop := b.start(t)
+		after(time.Minute)
+		stop()
+		var got wire.Assignment
+		if err := json.Unmarshal(b.frames.Of("r1")[0].Payload, &got); err != nil || got != *j.Assignment {
+			t.Errorf("decoding says %s, want the dispatcher's decision", b.frames.Of("r1")[0].Payload)
+		}
+	})
 }
 
 func TestCancelledBeforeTheEngineCallFreesTheBlocks(t *testing.T) {

@@ -77,18 +77,17 @@ func (l *Ledger) end(serial uint64, end End) bool {
 	return true
 }
 
-// Expire closes the handles whose lease is over at now and returns how many.
-func (l *Ledger) Expire(now time.Time) int {
+// Expire closes the handles whose lease is over at now and returns their serials, in no order.
+func (l *Ledger) Expire(now time.Time) (serials []uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	n := 0
 	for serial, until := range l.open {
 		if !now.Before(until) {
 			l.end(serial, Expired)
-			n++
+			serials = append(serials, serial)
 		}
 	}
-	return n
+	return serials
 }
 
 // Open is how many handles have not ended.

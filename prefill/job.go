@@ -35,8 +35,15 @@ func (w *Worker) prefill(ctx context.Context, run worker.Run, job *wire.PrefillJ
 		}
 	}()
 
+	issued := false
+	defer func() {
+		if !issued { // else the handle's end is the job's end here
+			w.deps.Reporter.End(job.MsgID())
+		}
+	}()
+
 	log.DebugContext(ctx, "prefilling")
-	if err := run.Send(bound, wire.Prefilling, nil); err != nil {
+	if err := run.SendJSON(bound, wire.Prefilling, job.Assignment); err != nil {
 		return worker.Ended(bound, err)
 	}
 	body, err := w.body(bound, job)
@@ -48,11 +55,12 @@ func (w *Worker) prefill(ctx context.Context, run worker.Run, job *wire.PrefillJ
 	if err != nil {
 		return err
 	}
+	issued = true
 	log.DebugContext(ctx, "prefilled", slog.Duration("took", took), slog.Uint64("handle", handle.Serial))
 
 	// From here the engine holds blocks: the decode job goes out even if nobody wants the answer,
 	// because the decode leg is what frees them.
-	next := &wire.DecodeJob{Request: job.Request, Handle: handle}
+	next := &wire.DecodeJob{Request: job.Request, Worker: job.Assignment.Decode, Assignment: job.Assignment, Handle: handle}
 	next.Traceparent = traceparent
 	if job.BodyRef == "" && len(body) <= w.cfg.InlineBody {
 		next.Body = body
@@ -60,7 +68,10 @@ func (w *Worker) prefill(ctx context.Context, run worker.Run, job *wire.PrefillJ
 	if err := w.publish(ctx, next); err != nil {
 		return err
 	}
-	info := wire.HandedInfo{Prefill: took, PromptTokens: handle.PromptTokens, CachedTokens: handle.CachedTokens}
+	info := wire.HandedInfo{
+		Prefill: took, PromptTokens: handle.PromptTokens, CachedTokens: handle.CachedTokens,
+		DecodeWorker: next.Worker, Lease: time.Until(handle.Expires),
+	}
 	if err := run.SendJSON(run.Context(), wire.Handed, info); err != nil {
 		log.DebugContext(ctx, "nobody waits for the handle", slog.Any("error", err))
 	}
@@ -108,6 +119,12 @@ func (w *Worker) call(ctx context.Context, job *wire.PrefillJob, body []byte, tr
 	// worker's margin covers that moment.
 	handle.Issued, handle.Expires = answered, answered.Add(w.cfg.Lease)
 	handle.Serial = w.deps.Ledger.Issue(answered, w.cfg.Lease)
+	w.opened(handle.Serial, job.MsgID())
+	tokens := handle.PromptTokens
+	if tokens == 0 {
+		tokens = w.estimate(job)
+	}
+	w.deps.Reporter.Set(wire.JobReport{Key: job.MsgID(), Stage: wire.StageHanded, Tokens: tokens, Cached: handle.CachedTokens, KV: tokens})
 	w.learn(job.PromptTokens, handle.PromptTokens)
 	w.metrics.seconds.Observe(answered.Sub(start).Seconds())
 	return &handle, answered.Sub(start), nil
@@ -123,8 +140,9 @@ func (w *Worker) publish(ctx context.Context, job *wire.DecodeJob) error {
 	ctx, cancel := context.WithDeadline(ctx, job.Handle.Expires)
 	defer cancel()
 	for pause := firstPause; ; pause = min(2*pause, mostPause) {
-		err := w.deps.Next(ctx, job)
+		at, err := w.deps.Next.Publish(ctx, job)
 		if err == nil {
+			w.queued(job.Handle.Serial, at.Seq)
 			return nil
 		}
 		select {

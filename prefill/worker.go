@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/baton-llm/baton/internal/bus"
 	"github.com/baton-llm/baton/internal/engine"
 	"github.com/baton-llm/baton/internal/wire"
 	"github.com/baton-llm/baton/internal/worker"
@@ -21,19 +22,27 @@ type Engine interface {
 	Post(ctx context.Context, call engine.Call) ([]byte, error)
 }
 
-// Next publishes a job to the decode queue. The same job published twice must be one job.
-type Next func(ctx context.Context, job *wire.DecodeJob) error
+// Next is the queue of the decode workers. The same job published twice must be one job.
+type Next interface {
+	Publish(ctx context.Context, job *wire.DecodeJob) (bus.Receipt, error)
+	Remove(ctx context.Context, seq uint64) (bool, error)
+}
+
+// Reporter tells the dispatchers how far jobs are; *worker.Reporter is one.
+type Reporter interface {
+	Set(j wire.JobReport)
+	End(key string)
+}
 
 // Deps is what a Worker works with.
 type Deps struct {
-	Jobs       worker.Jobs[wire.PrefillJob]
+	Jobs       worker.Source[wire.PrefillJob]
 	Next       Next
-	QueueDepth func(ctx context.Context) (int, error) // jobs in the decode queue
+	Reporter   Reporter
 	Frames     worker.Frames
 	Bodies     worker.Bodies
 	Engine     Engine
-	EngineURL  string          // for people
-	Models     func() []string // that the engine serves now
+	EngineURL  string // for people
 	Connector  kvtransfer.Connector
 	Ledger     *kvtransfer.Ledger
 	Registerer prometheus.Registerer
@@ -51,17 +60,21 @@ type Worker struct {
 	log     *slog.Logger
 
 	mu    sync.Mutex
-	ratio float64 // real prompt tokens per estimated one, moving average
+	ratio float64            // real prompt tokens per estimated one, moving average
+	out   map[uint64]*handed // jobs whose handles are open, by serial
+}
 
-	depth   int       // decode queue, as last seen; only the pull loop uses it
-	depthAt time.Time //
+// handed is a job whose handle is out.
+type handed struct {
+	key string // of the job
+	seq uint64 // of its decode job in the queue; 0: not there yet
 }
 
 // New returns the worker named id; Run starts it.
 func New(cfg Config, id string, deps Deps) *Worker {
 	m := newMetrics(deps.Registerer)
 	return &Worker{
-		cfg: cfg, id: id, deps: deps, metrics: m, ratio: 1,
+		cfg: cfg, id: id, deps: deps, metrics: m, ratio: 1, out: map[uint64]*handed{},
 		log: deps.Log.With(slog.String("worker", id)),
 		// Two prompts may always be there, so that the engine finds the next one waiting
 		// however long they are.
@@ -69,24 +82,40 @@ func New(cfg Config, id string, deps Deps) *Worker {
 	}
 }
 
-// Run pulls and runs jobs until ctx ends, then drains: running jobs have DrainTimeout, after which
-// they are handed back to the queue. It returns nil after a drain.
+// Run takes and runs jobs until ctx ends, then drains: running jobs have DrainTimeout, after which
+// they are handed back to the queue, and within that time the handles that are out shall be read. It
+// returns nil after a drain.
 func (w *Worker) Run(ctx context.Context) error {
 	stage := worker.Stage[wire.PrefillJob]{
-		Jobs: w.deps.Jobs, Models: w.deps.Models, Ready: w.ready, Take: w.take, Work: w.work,
-		Drain: w.cfg.DrainTimeout, Log: w.log,
+		Sources: []worker.Source[wire.PrefillJob]{w.deps.Jobs}, Take: w.take, Work: w.work, Drain: w.cfg.DrainTimeout,
 	}
 	expiry, stop := context.WithCancel(context.WithoutCancel(ctx))
+	over, end := context.WithCancel(context.WithoutCancel(ctx))
+	defer end()
+	context.AfterFunc(ctx, func() {
+		timer := time.AfterFunc(w.cfg.DrainTimeout, end)
+		context.AfterFunc(over, func() { timer.Stop() })
+	})
 	var g errgroup.Group
 	g.Go(func() error {
 		defer stop()
-		return stage.Run(ctx)
+		err := stage.Run(ctx)
+		w.settle(over)
+		return err
 	})
 	g.Go(func() error {
 		w.expire(expiry)
 		return nil
 	})
 	return g.Wait()
+}
+
+// settle waits until no handle is out, or ctx ends: the engine may be about to stop with its worker.
+func (w *Worker) settle(ctx context.Context) {
+	release, err := w.room.Enter(ctx, 0, 0, func(int) bool { return w.deps.Ledger.Open() == 0 })
+	if err == nil {
+		release()
+	}
 }
 
 // Load is the worker's own view of its work. Safe for concurrent use.
@@ -111,7 +140,38 @@ func (w *Worker) Control(sender string, c wire.Control) {
 		w.log.Debug("handle had ended already", slog.Uint64("serial", c.Run), slog.String("sender", sender))
 		return
 	}
+	w.closed(c.Run)
+}
+
+// opened notes whose job a handle is, so that its end can be reported.
+func (w *Worker) opened(serial uint64, key string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.out[serial] = &handed{key: key}
+}
+
+// queued notes where the decode job of an open handle is.
+func (w *Worker) queued(serial, seq uint64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if h := w.out[serial]; h != nil {
+		h.seq = seq
+	}
+}
+
+// closed reports the end of a handle's job here: the engine holds nothing of it any more. It returns
+// where the decode job was put; 0: nowhere.
+func (w *Worker) closed(serial uint64) (seq uint64) {
+	w.mu.Lock()
+	h := w.out[serial]
+	delete(w.out, serial)
+	w.mu.Unlock()
+	if h != nil {
+		w.deps.Reporter.End(h.key)
+		seq = h.seq
+	}
 	w.room.Notify()
+	return seq
 }
 
 // expire ends the handles whose lease is over, until ctx ends.
@@ -121,47 +181,47 @@ func (w *Worker) expire(ctx context.Context) {
 	for {
 		select {
 		case now := <-tick.C:
-			if n := w.deps.Ledger.Expire(now); n > 0 {
-				w.log.WarnContext(ctx, "handles expired unread", slog.Int("handles", n))
-				w.room.Notify()
+			serials := w.deps.Ledger.Expire(now)
+			if len(serials) == 0 {
+				continue
 			}
+			w.log.WarnContext(ctx, "handles expired unread", slog.Int("handles", len(serials)))
+			var unread []uint64
+			for _, serial := range serials {
+				if seq := w.closed(serial); seq != 0 {
+					unread = append(unread, seq)
+				}
+			}
+			w.withdraw(ctx, unread)
 		case <-ctx.Done():
 			return
 		}
 	}
 }
 
-// ready waits until one more job may be pulled. One at a time: the next prompt is bound as late
-// as possible.
-func (w *Worker) ready(ctx context.Context) (int, error) {
-	return w.room.Wait(ctx, 1, func(ctx context.Context) bool {
-		jobs, _, _ := w.room.Used()
-		return jobs+w.deps.Ledger.Open() < w.cfg.MaxHandles && w.decodeQueue(ctx) < w.cfg.MaxDecodeQueue
-	})
+// withdraw removes decode jobs whose handles are void: the worker that they are for may be gone, and
+// nobody else takes them. What cannot be removed ends by its age.
+func (w *Worker) withdraw(ctx context.Context, seqs []uint64) {
+	for _, seq := range seqs {
+		if _, err := w.deps.Next.Remove(ctx, seq); err != nil {
+			w.log.DebugContext(ctx, "void decode job not removed", slog.Any("error", err))
+			return // the next one would not go either
+		}
+	}
 }
 
-const depthEvery = 100 * time.Millisecond
-
-// decodeQueue returns the depth of the decode queue, at most depthEvery old. A queue that cannot
-// be asked does not stop the pulling: the publish that follows meets its limit.
-func (w *Worker) decodeQueue(ctx context.Context) int {
-	if time.Since(w.depthAt) < depthEvery {
-		return w.depth
-	}
-	depth, err := w.deps.QueueDepth(ctx)
-	if err != nil {
-		w.log.DebugContext(ctx, "decode queue not asked", slog.Any("error", err))
-		depth = 0
-	}
-	w.depth, w.depthAt = depth, time.Now()
-	return depth
+// take waits until the engine may have one more prompt and, with it, one more handle may be out.
+func (w *Worker) take(ctx context.Context, job *wire.PrefillJob) (release func(), err error) {
+	tokens := w.estimate(job)
+	w.deps.Reporter.Set(wire.JobReport{Key: job.MsgID(), Stage: wire.StagePrefilling, Tokens: tokens, KV: tokens})
+	return w.room.Enter(ctx, tokens, 1, func(jobs int) bool { return jobs+w.deps.Ledger.Open() < w.cfg.MaxHandles })
 }
 
-func (w *Worker) take(_ context.Context, job *wire.PrefillJob) (release func(), err error) {
+// estimate is the length of a prompt in tokens, by what the engine counted of earlier ones.
+func (w *Worker) estimate(job *wire.PrefillJob) int {
 	w.mu.Lock()
-	tokens := float64(max(1, job.PromptTokens)) * w.ratio
-	w.mu.Unlock()
-	return w.room.Add(max(1, int(math.Round(tokens)))), nil
+	defer w.mu.Unlock()
+	return max(1, int(math.Round(float64(max(1, job.PromptTokens))*w.ratio)))
 }
 
 // learn corrects the estimates of later jobs by what the engine counted.

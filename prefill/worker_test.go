@@ -2,14 +2,17 @@ package prefill_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/baton-llm/baton/internal/bus"
 	"github.com/baton-llm/baton/internal/engine"
 	"github.com/baton-llm/baton/internal/wire"
 	"github.com/baton-llm/baton/internal/worker/workertest"
@@ -72,11 +75,12 @@ type bench struct {
 	queue  *workertest.Queue[wire.PrefillJob]
 	frames *workertest.Frames
 	bodies workertest.Bodies
-	depth  int
+	told   *workertest.Reports
 
-	mu     sync.Mutex
-	next   []*wire.DecodeJob
-	refuse error
+	mu      sync.Mutex
+	next    []*wire.DecodeJob
+	refuse  error
+	removed []uint64
 
 	worker *prefill.Worker
 	ledger *kvtransfer.Ledger
@@ -85,7 +89,7 @@ type bench struct {
 func newBench() *bench {
 	return &bench{
 		cfg: prefill.DefaultConfig(), engine: fakeEngine{takes: time.Second},
-		queue: workertest.NewQueue[wire.PrefillJob](), frames: workertest.NewFrames(), bodies: workertest.Bodies{},
+		queue: workertest.NewQueue[wire.PrefillJob](), frames: workertest.NewFrames(), bodies: workertest.Bodies{}, told: workertest.NewReports(),
 	}
 }
 
@@ -93,22 +97,7 @@ func (b *bench) start(t *testing.T) (stop func()) {
 	t.Helper()
 	b.ledger = kvtransfer.NewLedger(prometheus.NewRegistry())
 	b.worker = prefill.New(b.cfg, "p1", prefill.Deps{
-		Jobs: b.queue, Frames: b.frames, Bodies: b.bodies, Engine: &b.engine, Connector: b.conn, Ledger: b.ledger,
-		Next: func(_ context.Context, job *wire.DecodeJob) error {
-			b.mu.Lock()
-			defer b.mu.Unlock()
-			if b.refuse != nil {
-				return b.refuse
-			}
-			b.next = append(b.next, job)
-			return nil
-		},
-		QueueDepth: func(context.Context) (int, error) {
-			b.mu.Lock()
-			defer b.mu.Unlock()
-			return b.depth, nil
-		},
-		Models:     func() []string { return []string{"m"} },
+		Jobs: b.queue.Source, Next: b, Reporter: b.told, Frames: b.frames, Bodies: b.bodies, Engine: &b.engine, Connector: b.conn, Ledger: b.ledger,
 		Registerer: prometheus.NewRegistry(), Tracer: noop.NewTracerProvider().Tracer(""), Log: slog.New(slog.DiscardHandler),
 	})
 	ctx, cancel := context.WithCancel(t.Context())
@@ -120,6 +109,30 @@ func (b *bench) start(t *testing.T) (stop func()) {
 			t.Errorf("Run = %v", err)
 		}
 	}
+}
+
+// Publish and Remove make the bench the decode queue.
+func (b *bench) Publish(_ context.Context, job *wire.DecodeJob) (bus.Receipt, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.refuse != nil {
+		return bus.Receipt{}, b.refuse
+	}
+	b.next = append(b.next, job)
+	return bus.Receipt{Seq: uint64(len(b.next))}, nil
+}
+
+func (b *bench) Remove(_ context.Context, seq uint64) (bool, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.removed = append(b.removed, seq)
+	return true, nil
+}
+
+func (b *bench) withdrawn() []uint64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return slices.Clone(b.removed)
 }
 
 func (b *bench) handed() []*wire.DecodeJob {
@@ -136,9 +149,12 @@ func (b *bench) set(change func()) {
 
 func job(i, tokens int) wire.PrefillJob {
 	body := fmt.Appendf(nil, `{"prompt":"%d"}`, i)
-	return wire.PrefillJob{Body: body, Request: wire.Request{
-		ID: fmt.Sprint("r", i), Frontend: "f", Stream: uint64(i), Attempt: 1, Model: "m", Digest: wire.BodyDigest(body), PromptTokens: tokens,
-	}}
+	return wire.PrefillJob{
+		Body: body, Assignment: &wire.Assignment{Place: wire.PlaceSplit, Decode: "d1", Why: "split"},
+		Request: wire.Request{
+			ID: fmt.Sprint("r", i), Frontend: "f", Stream: uint64(i), Attempt: 1, Model: "m", Digest: wire.BodyDigest(body), PromptTokens: tokens,
+		},
+	}
 }
 
 // after lets virtual time pass and everything settle.
@@ -186,13 +202,25 @@ func TestHandedJobCarriesABoundHandle(t *testing.T) {
 		if string(next[0].Body) != string(want.Body) {
 			t.Errorf("a small body did not travel inline")
 		}
-		if f := b.frames.Of("r1"); len(f) != 2 || f[0].Kind != wire.Prefilling || f[1].Kind != wire.Handed {
-			t.Errorf("frames = %v", f)
+		if next[0].Worker != "d1" || next[0].Assignment == nil {
+			t.Errorf("decode job is for %q, want the worker whose room is reserved", next[0].Worker)
+		}
+		f := b.frames.Of("r1")
+		if len(f) != 2 || f[0].Kind != wire.Prefilling || f[1].Kind != wire.Handed {
+			t.Fatalf("frames = %v", f)
+		}
+		var decision wire.Assignment
+		if err := json.Unmarshal(f[0].Payload, &decision); err != nil || decision != *want.Assignment {
+			t.Errorf("prefilling says %s, want the dispatcher's decision", f[0].Payload)
+		}
+		var info wire.HandedInfo
+		if err := json.Unmarshal(f[1].Payload, &info); err != nil || info.DecodeWorker != "d1" || info.PromptTokens != 100 || info.Lease != b.cfg.Lease {
+			t.Errorf("handed says %s", f[1].Payload)
 		}
 	})
 }
 
-func TestOpenHandlesStopThePulling(t *testing.T) {
+func TestOpenHandlesHoldTheNextPromptUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench()
 		b.cfg.MaxHandles = 3
@@ -212,25 +240,6 @@ func TestOpenHandlesStopThePulling(t *testing.T) {
 		after(b.cfg.Lease)
 		if taken, _, _ := b.queue.Counts(); taken != 5 {
 			t.Errorf("%d jobs taken after the leases ended, want 5", taken)
-		}
-		stop()
-	})
-}
-
-func TestDeepDecodeQueueStopsThePulling(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		b := newBench()
-		b.depth = b.cfg.MaxDecodeQueue
-		b.queue.Put(job(1, 10), 1)
-		stop := b.start(t)
-		after(time.Minute)
-		if taken, _, _ := b.queue.Counts(); taken != 0 {
-			t.Errorf("%d jobs taken", taken)
-		}
-		b.set(func() { b.depth = 0 })
-		after(2 * time.Second)
-		if _, done, _ := b.queue.Counts(); done != 1 {
-			t.Errorf("%d jobs done, want 1", done)
 		}
 		stop()
 	})
@@ -265,6 +274,51 @@ func TestEveryFailureIsToldAndDone(t *testing.T) {
 				if _, done, retried := b.queue.Counts(); done != 1 || retried != 0 {
 					t.Errorf("%d done, %d handed back, want 1 and 0", done, retried)
 				}
+				want := "prefilling ended"
+				if b.ledger.Totals().Issued > 0 {
+					want = "prefilling handed ended"
+				}
+				if got := b.told.Stages("f.1.1"); got != want {
+					t.Errorf("the dispatchers hear %q, want %q", got, want)
+				}
+			})
+		})
+	}
+}
+
+func TestDispatchersHearOfEachStage(t *testing.T) {
+	for name, end := range map[string]func(b *bench){
+		"consumed": func(b *bench) { b.worker.Control("d1", wire.Control{Kind: wire.HandleConsumed, Run: 1}) },
+		"released": func(b *bench) { b.worker.Control("d1", wire.Control{Kind: wire.HandleReleased, Run: 1}) },
+		"expired":  func(b *bench) { after(b.cfg.Lease + time.Second) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := newBench()
+				b.queue.Put(job(1, 40), 1)
+				stop := b.start(t)
+				after(2 * time.Second)
+				if got := b.told.Stages("f.1.1"); got != "prefilling handed" {
+					t.Errorf("with the handle out the dispatchers heard %q", got)
+				}
+				end(b)
+				stop()
+				want := []wire.JobReport{
+					{Key: "f.1.1", Stage: wire.StagePrefilling, Tokens: 40, KV: 40},
+					{Key: "f.1.1", Stage: wire.StageHanded, Tokens: 100, KV: 100}, // as the engine counted
+					{Key: "f.1.1", Stage: wire.StageEnded},
+				}
+				if got := b.told.Of("f.1.1"); !slices.Equal(got, want) {
+					t.Errorf("the dispatchers heard %+v, want %+v", got, want)
+				}
+				// The decode job of a handle that nobody read may be for a worker that is gone.
+				var void []uint64
+				if name == "expired" {
+					void = []uint64{1}
+				}
+				if got := b.withdrawn(); !slices.Equal(got, void) {
+					t.Errorf("decode jobs %v were removed, want %v", got, void)
+				}
 			})
 		})
 	}
@@ -285,12 +339,49 @@ func TestCancelBeforeTheHandleAbortsAndAfterItStillHandsOver(t *testing.T) {
 				b.frames.Cancel("r1")
 				b.set(func() { b.refuse = nil })
 				after(5 * time.Second)
+				told := b.told.Stages("f.1.1")
 				stop()
 				if got := len(b.handed()); got != tc.handed {
 					t.Errorf("%d decode jobs, want %d", got, tc.handed)
 				}
 				if _, done, _ := b.queue.Counts(); done != 1 {
 					t.Errorf("%d deliveries done, want 1", done)
+				}
+				want := "prefilling ended"
+				if tc.handed > 0 {
+					want = "prefilling handed" // until somebody has read it
+				}
+				if told != want {
+					t.Errorf("the dispatchers hear %q, want %q", told, want)
+				}
+			})
+		})
+	}
+}
+
+// An engine may stop with its worker, and with it what nobody has read yet.
+func TestDrainWaitsForTheHandlesThatAreOut(t *testing.T) {
+	for name, tc := range map[string]struct {
+		read, drain, want time.Duration // read 0: never
+	}{
+		"read":                      {5 * time.Second, 20 * time.Second, 5 * time.Second},
+		"never read":                {0, time.Hour, prefill.DefaultConfig().Lease},
+		"not read within the drain": {0, 10 * time.Second, 10 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := newBench()
+				b.cfg.DrainTimeout = tc.drain
+				b.queue.Put(job(1, 10), 1)
+				stop := b.start(t)
+				after(b.engine.takes)
+				if tc.read > 0 {
+					time.AfterFunc(tc.read, func() { b.worker.Control("d1", wire.Control{Kind: wire.HandleConsumed, Run: 1}) })
+				}
+				begun := time.Now()
+				stop()
+				if took := time.Since(begun); took != tc.want {
+					t.Errorf("the drain took %v, want %v", took, tc.want)
 				}
 			})
 		})

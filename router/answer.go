@@ -21,6 +21,10 @@ type Timing struct {
 	PromptTokens  int
 	CachedTokens  int
 	Whole         bool // one engine did all of it
+
+	Place    string        // the dispatcher's decision: wire.Place
+	Why      string        // the rule behind it
+	Dispatch time.Duration // admission to the decision
 }
 
 // Answer is the answer to one request. One goroutine reads it and must Close it; the other methods

@@ -15,6 +15,7 @@ import (
 type Bodies interface {
 	PutBody(ctx context.Context, body []byte) (ref string, err error)
 	DeleteBody(ctx context.Context, ref string) error
+	MaxPayload() int // most bytes of one message
 }
 
 var errOver = errors.New("request is over")

@@ -59,6 +59,10 @@ type call struct {
 	bodyRef string
 	prefill relay.RunID // adopted; zero: none
 	decode  relay.RunID // adopted; zero: none
+	whole   bool        // decode does all of the request
+	split   bool        // a handle of this or an earlier attempt may be somewhere
+	next    string      // decode worker that the handle is for, while Handed
+	lapse   time.Time   // when no decode worker takes the handle any more, while Handed; zero: not said
 	pieces  []piece     // of the answer, not read yet
 	pending int         // bytes in pieces
 	begun   bool        // the client can have a piece of the answer: no other attempt
@@ -72,10 +76,10 @@ type call struct {
 	released sync.Once
 }
 
-// receipt says where a job is queued.
+// receipt says which queued job is a call's.
 type receipt struct {
-	queue string // prefillQueue or decodeQueue; empty: nowhere
-	seq   uint64
+	key, model string // empty: none
+	seq        uint64
 }
 
 // piece is one payload of the answer.
@@ -104,7 +108,10 @@ func (c *call) finish(s State, err error, now time.Time) (settle func()) {
 		c.pieces, c.pending = nil, 0
 	}
 	c.job = receipt{}
-	detach, attempt, worker, ref := c.detach, c.attempt, c.worker(), c.bodyRef
+	detach, worker, ref, timing := c.detach, c.worker(), c.bodyRef, c.timing
+	// A handle of this request may still be on its way to a decode worker, which needs the body to have
+	// the engines free its blocks. The one that was read is not.
+	wanted := c.split && (s != Done || c.attempt > 1 || c.whole)
 	c.detach = nil
 	c.poke()
 	return func() {
@@ -115,11 +122,8 @@ func (c *call) finish(s State, err error, now time.Time) (settle func()) {
 		if from == Queued {
 			c.r.drop(job)
 		}
-		// A handle of this request may still be on its way to a decode worker, which needs the
-		// body to have the engines free its blocks.
-		wanted := !c.req.Whole && (s != Done || attempt > 1) && (from != Queued || attempt > 1)
 		c.r.bodies.retire(c, ref, wanted, now)
-		c.record(s, from, err, attempt, worker, now)
+		c.record(s, from, err, &timing, worker, now)
 	}
 }
 
@@ -132,14 +136,15 @@ func (c *call) worker() string {
 }
 
 // record is the one log line, metric and span end of a request.
-func (c *call) record(s, from State, err error, attempt uint32, worker string, now time.Time) {
+func (c *call) record(s, from State, err error, t *Timing, worker string, now time.Time) {
 	m, class := c.r.metrics, c.req.Class.String()
 	m.requests.WithLabelValues(s.String(), class).Inc()
 	m.seconds.WithLabelValues(class).Observe(now.Sub(c.admitted).Seconds())
-	m.attempts.Observe(float64(attempt))
+	m.attempts.Observe(float64(t.Attempts))
 	level, attrs := slog.LevelDebug, []slog.Attr{
 		slog.String("request_id", c.req.ID), slog.String("model", c.req.Model), slog.String("state", s.String()),
-		slog.String("from", from.String()), slog.Int("attempts", int(attempt)), slog.String("worker", worker),
+		slog.String("from", from.String()), slog.Int("attempts", t.Attempts), slog.String("worker", worker),
+		slog.String("place", t.Place), slog.String("why", t.Why), slog.Duration("dispatch", t.Dispatch),
 		slog.Duration("took", now.Sub(c.admitted)),
 	}
 	if s == Failed {
@@ -152,7 +157,10 @@ func (c *call) record(s, from State, err error, attempt uint32, worker string, n
 	}
 	c.r.log.LogAttrs(context.Background(), level, "request ended", attrs...)
 	c.span.AddEvent(s.String(), trace.WithTimestamp(now))
-	c.span.SetAttributes(attribute.String("baton.outcome", s.String()), attribute.Int64("baton.attempts", int64(attempt)))
+	c.span.SetAttributes(
+		attribute.String("baton.outcome", s.String()), attribute.Int("baton.attempts", t.Attempts),
+		attribute.String("baton.place", t.Place), attribute.String("baton.why", t.Why), attribute.Float64("baton.dispatch_seconds", t.Dispatch.Seconds()),
+	)
 	c.span.End(trace.WithTimestamp(now))
 }
 

@@ -2,16 +2,16 @@ package router
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"sync"
 	"time"
 )
 
-// Names of the queues in metrics and receipts.
+// Kinds of chores, in metrics.
 const (
-	prefillQueue = "prefill_job"
-	decodeQueue  = "decode_job"
-	storedBody   = "body"
+	queuedJob  = "job"
+	storedBody = "body"
 )
 
 const (
@@ -23,14 +23,14 @@ const (
 // chore removes one thing that nobody wants, off the path of any request.
 type chore struct {
 	what string
-	seq  uint64 // of a job
+	job  receipt
 	ref  string // of a body
 }
 
 // drop has a queued job removed.
 func (r *Router) drop(at receipt) {
-	if at.queue != "" {
-		r.later(chore{what: at.queue, seq: at.seq})
+	if at.key != "" {
+		r.later(chore{what: queuedJob, job: at})
 	}
 }
 
@@ -79,6 +79,9 @@ func (r *Router) clean(ctx context.Context) {
 		select {
 		case now := <-tick.C:
 			r.bodies.expire(now)
+			for _, c := range r.inFlight() {
+				c.lapsed(now)
+			}
 		case <-ctx.Done():
 			timer := time.AfterFunc(r.cfg.CleanupTimeout, cancel)
 			defer timer.Stop()
@@ -93,10 +96,11 @@ func (r *Router) do(ctx context.Context, c chore) {
 	defer cancel()
 	var err error
 	switch c.what {
-	case prefillQueue:
-		_, err = r.deps.Prefill.Remove(ctx, c.seq)
-	case decodeQueue:
-		_, err = r.deps.Decode.Remove(ctx, c.seq)
+	case queuedJob:
+		_, err = r.deps.Queue.Remove(ctx, c.job.seq)
+		// A dispatcher may hold it; one that does not hear of it has its worker find out. It is told
+		// afterwards, or it could fetch the job in between.
+		err = errors.Join(err, r.deps.Abandon(c.job.model, []string{c.job.key}))
 	case storedBody:
 		err = r.deps.Bodies.DeleteBody(ctx, c.ref)
 	}

@@ -27,23 +27,23 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // What the router works with outside of tests.
 var (
-	_ router.Queue[wire.PrefillJob] = (*bus.Queue[wire.PrefillJob])(nil)
-	_ router.Queue[wire.DecodeJob]  = (*bus.Queue[wire.DecodeJob])(nil)
-	_ router.Bodies                 = (*bus.Bus)(nil)
-	_ router.Fleet                  = (*fleet.Fleet)(nil)
-	_ router.Receiver               = (*relay.Receiver)(nil)
+	_ router.Queue    = (*bus.Queue[wire.PrefillJob])(nil)
+	_ router.Bodies   = (*bus.Bus)(nil)
+	_ router.Fleet    = (*fleet.Fleet)(nil)
+	_ router.Receiver = (*relay.Receiver)(nil)
 )
 
 // queue is a work queue in memory.
-type queue[J any] struct {
-	mu      sync.Mutex
-	jobs    []J
-	removed []uint64
-	refuse  func(j *J) error // nil: takes all
-	slow    time.Duration    // of Publish
+type queue struct {
+	mu        sync.Mutex
+	jobs      []wire.PrefillJob
+	removed   []uint64
+	abandoned []string                       // "model key"
+	refuse    func(j *wire.PrefillJob) error // nil: takes all
+	slow      time.Duration                  // of Publish
 }
 
-func (q *queue[J]) Publish(ctx context.Context, j *J) (bus.Receipt, error) {
+func (q *queue) Publish(ctx context.Context, j *wire.PrefillJob) (bus.Receipt, error) {
 	if q.slow > 0 {
 		select {
 		case <-time.After(q.slow):
@@ -62,20 +62,36 @@ func (q *queue[J]) Publish(ctx context.Context, j *J) (bus.Receipt, error) {
 	return bus.Receipt{Seq: uint64(len(q.jobs))}, nil
 }
 
-func (q *queue[J]) Remove(_ context.Context, seq uint64) (bool, error) {
+func (q *queue) Remove(_ context.Context, seq uint64) (bool, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.removed = append(q.removed, seq)
 	return true, nil
 }
 
-func (q *queue[J]) all() []J {
+func (q *queue) all() []wire.PrefillJob {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return slices.Clone(q.jobs)
 }
 
-func (q *queue[J]) gone() []uint64 {
+// Abandon is what the dispatchers hear.
+func (q *queue) Abandon(model string, keys []string) error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, key := range keys {
+		q.abandoned = append(q.abandoned, model+" "+key)
+	}
+	return nil
+}
+
+func (q *queue) givenUp() []string {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return slices.Clone(q.abandoned)
+}
+
+func (q *queue) gone() []uint64 {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return slices.Clone(q.removed)
@@ -146,6 +162,7 @@ func (r *receiver) wasCancelled(id relay.RunID) bool {
 type fakeFleet struct {
 	models  []string
 	missing []string
+	dead    []string
 	onGone  func(string)
 }
 
@@ -160,6 +177,7 @@ func (f *fakeFleet) Models() (models []wire.Model) {
 	return models
 }
 func (f *fakeFleet) Missing() []string     { return f.missing }
+func (f *fakeFleet) Alive(w string) bool   { return !slices.Contains(f.dead, w) }
 func (f *fakeFleet) OnGone(g func(string)) { f.onGone = g }
 
 type bucket struct {
@@ -184,6 +202,9 @@ func (b *bucket) DeleteBody(_ context.Context, ref string) error {
 	return nil
 }
 
+// MaxPayload is that of a NATS server.
+func (b *bucket) MaxPayload() int { return 1 << 20 }
+
 func (b *bucket) size() int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -198,26 +219,25 @@ type fatal interface {
 
 // rig is a router among fakes, inside a synctest bubble.
 type rig struct {
-	t       fatal
-	r       *router.Router
-	prefill *queue[wire.PrefillJob]
-	decode  *queue[wire.DecodeJob]
-	recv    *receiver
-	fleet   *fakeFleet
-	bucket  *bucket
-	reg     *prometheus.Registry
-	end     func()
+	t      fatal
+	r      *router.Router
+	queue  *queue
+	recv   *receiver
+	fleet  *fakeFleet
+	bucket *bucket
+	reg    *prometheus.Registry
+	end    func()
 }
 
 func newRig(t fatal, cfg router.Config) *rig {
 	h := &rig{
-		t: t, prefill: &queue[wire.PrefillJob]{}, decode: &queue[wire.DecodeJob]{},
+		t: t, queue: &queue{},
 		recv:   &receiver{sinks: map[uint64]relay.Sink{}, runs: map[uint64]map[relay.RunID]bool{}, consumed: map[relay.RunID]uint32{}},
 		fleet:  &fakeFleet{models: []string{"m"}},
 		bucket: &bucket{bodies: map[string][]byte{}}, reg: prometheus.NewRegistry(),
 	}
 	h.r = router.New(cfg, "f1", router.Deps{
-		Prefill: h.prefill, Decode: h.decode, Bodies: h.bucket, Fleet: h.fleet, Receiver: h.recv,
+		Queue: h.queue, Abandon: h.queue.Abandon, Bodies: h.bucket, Fleet: h.fleet, Receiver: h.recv,
 		Registerer: h.reg, Tracer: noop.NewTracerProvider().Tracer(""), Log: slog.New(slog.DiscardHandler),
 	})
 	ctx, cancel := context.WithCancel(context.Background())
@@ -284,12 +304,12 @@ func (h *rig) waits(out chan result) {
 	}
 }
 
-// job returns the last prefill job's request.
+// job returns the last job's request.
 func (h *rig) job() *wire.Request {
 	h.t.Helper()
-	jobs := h.prefill.all()
+	jobs := h.queue.all()
 	if len(jobs) == 0 {
-		h.t.Fatalf("no prefill job was published")
+		h.t.Fatalf("no job was published")
 	}
 	return &jobs[len(jobs)-1].Request
 }
@@ -305,6 +325,12 @@ type run struct {
 func (h *rig) run(worker string, n uint64, job *wire.Request) *run {
 	return &run{h: h, id: relay.RunID{Worker: worker, Run: n}, job: *job}
 }
+
+// What a run's first frame says of how the dispatcher placed the job.
+const (
+	splitly = `{"place":"split","why":"split","waited_ns":500000000}`
+	wholly  = `{"place":"whole","why":"lend","waited_ns":500000000}`
+)
 
 func (r *run) send(kind wire.Kind, payload string) *run {
 	r.h.recv.frame(r.id, wire.Frame{Run: r.id.Run, Stream: r.job.Stream, Attempt: r.job.Attempt, Seq: r.next, Kind: kind, Payload: []byte(payload)})

@@ -24,6 +24,7 @@ type step struct {
 	job    int
 	run    int
 	kind   wire.Kind
+	place  string // of a Prefilling or Decoding frame
 	reason wire.Reason
 }
 
@@ -33,6 +34,7 @@ func drawStep(t *rapid.T) step {
 		pause: time.Duration(rapid.IntRange(0, 3000).Draw(t, "pause")) * time.Millisecond, worker: rapid.SampledFrom([]string{"a", "b"}).Draw(t, "worker"),
 		job: rapid.IntRange(0, 5).Draw(t, "job"), run: rapid.IntRange(0, 1).Draw(t, "run"),
 		kind:   rapid.SampledFrom([]wire.Kind{wire.Prefilling, wire.Handed, wire.Decoding, wire.Decoding, wire.Data, wire.Data, wire.End, wire.Fail}).Draw(t, "kind"),
+		place:  rapid.SampledFrom([]string{splitly, wholly}).Draw(t, "place"),
 		reason: rapid.SampledFrom([]wire.Reason{wire.EngineDown, wire.EngineRejected, wire.HandleUsed}).Draw(t, "reason"),
 	}
 }
@@ -109,11 +111,11 @@ func play(h *rig, script []step, whole bool, deadline time.Duration, ends map[st
 			case r.cancelled(): // the receiver hands on nothing more
 			case s.event == "serve":
 				natural := []wire.Kind{wire.Decoding, wire.Data, wire.Data, wire.End}
-				r.send(natural[min(int(r.next), len(natural)-1)], key+"/"+itoa(uint64(r.next)))
+				r.step(natural[min(int(r.next), len(natural)-1)], key, place(whole))
 			case s.kind == wire.Fail:
 				r.fail(wire.Failure{Reason: s.reason})
 			default:
-				r.send(s.kind, key+"/"+itoa(uint64(r.next)))
+				r.step(s.kind, key, s.place)
 			}
 		}
 		synctest.Wait()
@@ -147,12 +149,21 @@ func play(h *rig, script []step, whole bool, deadline time.Duration, ends map[st
 	h.over(got)
 }
 
+// step sends a frame whose payload is what its kind has; pieces of the answer name their run.
+func (r *run) step(kind wire.Kind, key, place string) {
+	switch kind {
+	case wire.Prefilling, wire.Decoding:
+		r.send(kind, place)
+	case wire.Handed:
+		r.send(kind, `{"decode_worker":"b","lease_ns":10000000000}`)
+	default:
+		r.send(kind, key+"/"+itoa(uint64(r.next)))
+	}
+}
+
 // jobs returns the requests of all jobs published.
 func (h *rig) jobs() (all []wire.Request) {
-	for _, j := range h.prefill.all() {
-		all = append(all, j.Request)
-	}
-	for _, j := range h.decode.all() {
+	for _, j := range h.queue.all() {
 		all = append(all, j.Request)
 	}
 	return all

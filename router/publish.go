@@ -77,11 +77,14 @@ func (c *call) publish(ctx context.Context) {
 
 const publishPause = 100 * time.Millisecond
 
+// envelope is more than a message has beside a body.
+const envelope = 4 << 10
+
 // enqueue tries for PublishTimeout; the same attempt published twice is one job.
 func (c *call) enqueue(ctx context.Context, attempt uint32) (receipt, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.r.cfg.PublishTimeout)
 	defer cancel()
-	stored := len(c.req.Body) > c.r.cfg.InlineBody
+	stored := len(c.req.Body) > min(c.r.cfg.StoreBody, c.r.deps.Bodies.MaxPayload()-envelope)
 	for pause := publishPause; ; pause = min(2*pause, time.Second) {
 		at, err := c.put(ctx, attempt, stored)
 		switch {
@@ -101,14 +104,15 @@ func (c *call) enqueue(ctx context.Context, attempt uint32) (receipt, error) {
 	}
 }
 
-// put publishes once, after storing the body if it is not to travel in the job.
+// put publishes once. A small body travels in the job, a larger one waits here until a worker asks for
+// it, and one that no message holds is stored first.
 func (c *call) put(ctx context.Context, attempt uint32, stored bool) (receipt, error) {
 	body := c.req.Body
 	ref, err := c.storedBody(ctx, stored)
 	if err != nil {
 		return receipt{}, err
 	}
-	if ref != "" {
+	if len(body) > c.r.cfg.InlineBody || ref != "" {
 		body = nil
 	}
 	meta := wire.Request{
@@ -118,18 +122,12 @@ func (c *call) put(ctx context.Context, attempt uint32, stored bool) (receipt, e
 		PromptTokens: c.req.PromptTokens, MaxTokens: c.req.MaxTokens,
 		Admitted: c.admitted, Deadline: c.req.Deadline, Traceparent: c.parent,
 	}
-	var at bus.Receipt
-	queue := prefillQueue
-	if c.req.Whole {
-		queue = decodeQueue
-		at, err = c.r.deps.Decode.Publish(ctx, &wire.DecodeJob{Request: meta, Whole: true, Body: body})
-	} else {
-		at, err = c.r.deps.Prefill.Publish(ctx, &wire.PrefillJob{Request: meta, Body: body})
-	}
+	job := &wire.PrefillJob{Request: meta, Whole: c.req.Whole, Prefix: c.req.Prefix, Body: body}
+	at, err := c.r.deps.Queue.Publish(ctx, job)
 	if err != nil {
 		return receipt{}, fmt.Errorf("queue request: %w", err)
 	}
-	return receipt{queue: queue, seq: at.Seq}, nil
+	return receipt{key: job.MsgID(), model: job.Model, seq: at.Seq}, nil
 }
 
 // storedBody returns the reference of the stored body, if it has one or shall have.

@@ -52,9 +52,9 @@ func TestAnswersOverTheRealRelay(t *testing.T) {
 				t.Error(err)
 			}
 		}
-		jobs := &queue[wire.DecodeJob]{}
+		jobs := &queue{}
 		r := router.New(router.DefaultConfig(), "f1", router.Deps{
-			Prefill: &queue[wire.PrefillJob]{}, Decode: jobs, Bodies: &bucket{}, Fleet: &fakeFleet{models: []string{"m"}}, Receiver: recv,
+			Queue: jobs, Abandon: jobs.Abandon, Bodies: &bucket{}, Fleet: &fakeFleet{models: []string{"m"}}, Receiver: recv,
 			Registerer: prometheus.NewRegistry(), Tracer: noop.NewTracerProvider().Tracer(""), Log: log,
 		})
 		var running sync.WaitGroup
@@ -64,9 +64,9 @@ func TestAnswersOverTheRealRelay(t *testing.T) {
 		const clients, events = 8, 300
 		payload := bytes.Repeat([]byte("x"), 2<<10) // an answer is larger than the window
 		var stopped, whole sync.WaitGroup
-		serve := func(job wire.DecodeJob) {
+		serve := func(job wire.PrefillJob) {
 			run := send.Open(ctx, &job.Request)
-			err := run.Send(ctx, wire.Decoding, nil)
+			err := run.SendJSON(ctx, wire.Decoding, wire.Assignment{Place: wire.PlaceWhole})
 			for i := 0; err == nil && (i < events || job.ID == "leaver"); i++ {
 				err = run.Send(ctx, wire.Data, fmt.Appendf(nil, "%s %d %s", job.ID, i, payload))
 			}

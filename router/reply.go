@@ -36,11 +36,11 @@ func (c *call) frame(id relay.RunID, f *wire.Frame, now time.Time) (keep bool, a
 	}
 	switch f.Kind {
 	case wire.Prefilling:
-		return c.prefilling(id, now), nil
+		return c.prefilling(id, f, now)
 	case wire.Handed:
 		return c.handedOver(id, f, now)
 	case wire.Decoding:
-		return c.decoding(id, now)
+		return c.decoding(id, f, now)
 	case wire.Data:
 		return c.data(id, f, now)
 	case wire.End:
@@ -64,19 +64,34 @@ func (c *call) frame(id relay.RunID, f *wire.Frame, now time.Time) (keep bool, a
 
 // prefilling adopts a prefill run. A later one of the same attempt comes from a second delivery of
 // the job, so the one before it is probably dead; it is not cancelled, for its handle is as good.
-func (c *call) prefilling(id relay.RunID, now time.Time) bool {
+func (c *call) prefilling(id relay.RunID, f *wire.Frame, now time.Time) (_ bool, after func()) {
 	switch {
-	case c.req.Whole:
-		return false
+	case c.req.Whole || c.whole && c.begun:
+		return false, nil
 	case c.state == Queued:
 		c.taken(now)
 		c.to(Prefilling, now, id.Worker)
+	case c.state == Decoding && c.whole: // given back, and split at the second delivery
+		old := c.decode
+		after = func() { c.r.deps.Receiver.Cancel(old) }
+		c.decode, c.whole, c.timing.Whole = relay.RunID{}, false, false
+		c.pieces, c.pending = nil, 0
+		c.to(Prefilling, now, id.Worker)
 	case c.state != Prefilling && c.prefill != relay.RunID{}:
-		return false // there is a handle already
+		return false, nil // there is a handle already
 	}
-	c.prefill = id
+	c.prefill, c.split = id, true
 	c.timing.PrefillWorker = id.Worker
-	return true
+	c.placed(f)
+	return true, after
+}
+
+// placed notes a dispatcher's decision, for the records.
+func (c *call) placed(f *wire.Frame) {
+	var a wire.Assignment
+	if json.Unmarshal(f.Payload, &a) == nil && a.Place != "" {
+		c.timing.Place, c.timing.Why, c.timing.Dispatch = string(a.Place), a.Why, a.Waited
+	}
 }
 
 // taken notes that a worker has the request.
@@ -96,11 +111,17 @@ func (c *call) handedOver(id relay.RunID, f *wire.Frame, now time.Time) (bool, f
 	c.timing.Prefill = info.Prefill
 	c.timing.PromptTokens, c.timing.CachedTokens = info.PromptTokens, info.CachedTokens
 	other := c.prefill
-	c.prefill = id
+	c.prefill, c.split = id, true
 	c.timing.PrefillWorker = id.Worker
 	if c.state != Decoding { // frames of two workers may come in any order
-		c.handed = now
+		c.handed, c.next, c.lapse = now, info.DecodeWorker, time.Time{}
+		if info.Lease > 0 {
+			c.lapse = now.Add(info.Lease + lapseMargin)
+		}
 		c.to(Handed, now, id.Worker)
+		if c.next != "" && !c.r.deps.Fleet.Alive(c.next) { // its death was told before there was a handle
+			return true, c.lose(wire.Failure{Reason: wire.EngineDown, Message: fmt.Sprintf("worker %s is gone", c.next)}, now)
+		}
 	}
 	if other == id || other == (relay.RunID{}) {
 		return true, nil
@@ -108,13 +129,23 @@ func (c *call) handedOver(id relay.RunID, f *wire.Frame, now time.Time) (bool, f
 	return true, func() { c.r.deps.Receiver.Cancel(other) }
 }
 
-// decoding adopts the first decode run. Only a request that one engine does whole may go from a
-// run that was given back to the next one: a handle is never read twice.
-func (c *call) decoding(id relay.RunID, now time.Time) (bool, func()) {
+// lapseMargin is how much longer than its lease a handle is waited for: a decode worker may be about to
+// say that it came too late.
+const lapseMargin = time.Second
+
+// decoding adopts the first decode run. Only a run that does all of the request may be followed by
+// another one, of a job that was given back: a handle is never read twice.
+func (c *call) decoding(id relay.RunID, f *wire.Frame, now time.Time) (bool, func()) {
 	old := c.decode
-	if old != (relay.RunID{}) && (!c.req.Whole || c.begun) {
+	if old != (relay.RunID{}) && (!c.whole || c.begun) {
 		return false, nil
 	}
+	var a wire.Assignment
+	_ = json.Unmarshal(f.Payload, &a)
+	c.whole, c.next, c.lapse = a.Place == wire.PlaceWhole, "", time.Time{}
+	c.split = c.split || !c.whole
+	c.timing.Whole = c.whole
+	c.placed(f)
 	c.taken(now)
 	c.to(Decoding, now, id.Worker)
 	c.pieces, c.pending = nil, 0 // of a run that was given back

@@ -20,6 +20,7 @@ func (c *call) lose(why wire.Failure, now time.Time) func() {
 	c.attempt++ // fences off what still comes of the one before
 	c.lost, c.again, c.job = why, true, receipt{}
 	c.prefill, c.decode, c.handed = relay.RunID{}, relay.RunID{}, time.Time{}
+	c.whole, c.next, c.lapse = false, "", time.Time{}
 	c.pieces, c.pending = nil, 0
 	c.timing.Attempts = int(c.attempt)
 	c.to(Queued, now, "")
@@ -41,9 +42,24 @@ func (c *call) lose(why wire.Failure, now time.Time) func() {
 func (c *call) gone(worker string) {
 	c.mu.Lock()
 	var after func()
-	adopted := c.state == Prefilling && c.prefill.Worker == worker || c.state == Decoding && c.decode.Worker == worker
+	adopted := c.state == Prefilling && c.prefill.Worker == worker || c.state == Decoding && c.decode.Worker == worker ||
+		c.state == Handed && c.next == worker
 	if adopted {
 		after = c.lose(wire.Failure{Reason: wire.EngineDown, Message: fmt.Sprintf("worker %s is gone", worker)}, time.Now())
+	}
+	c.mu.Unlock()
+	if after != nil {
+		after()
+	}
+}
+
+// lapsed tries again if no decode worker has taken the handle within its lease. Whoever takes it later
+// refuses it.
+func (c *call) lapsed(now time.Time) {
+	c.mu.Lock()
+	var after func()
+	if c.state == Handed && !c.lapse.IsZero() && now.After(c.lapse) {
+		after = c.lose(wire.Failure{Reason: wire.HandleExpired, Message: "no decode worker took the handle within its lease"}, now)
 	}
 	c.mu.Unlock()
 	if after != nil {

@@ -18,9 +18,9 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// Queue takes the jobs of one stage; *bus.Queue is one.
-type Queue[J any] interface {
-	Publish(ctx context.Context, job *J) (bus.Receipt, error)
+// Queue takes the jobs that have not begun; *bus.Queue is one.
+type Queue interface {
+	Publish(ctx context.Context, job *wire.PrefillJob) (bus.Receipt, error)
 	Remove(ctx context.Context, seq uint64) (bool, error)
 }
 
@@ -29,6 +29,7 @@ type Fleet interface {
 	Model(id string) (fleet.Status, bool)
 	Models() []wire.Model
 	Missing() []string
+	Alive(worker string) bool
 	OnGone(func(worker string))
 }
 
@@ -43,8 +44,8 @@ type Receiver interface {
 
 // Deps is what a Router works with.
 type Deps struct {
-	Prefill    Queue[wire.PrefillJob]
-	Decode     Queue[wire.DecodeJob]
+	Queue      Queue
+	Abandon    func(model string, keys []string) error // tells the dispatchers of queued jobs that nobody wants
 	Bodies     Bodies
 	Fleet      Fleet
 	Receiver   Receiver
@@ -68,7 +69,8 @@ type Request struct {
 	Deadline     time.Time // zero: none
 	PromptTokens int       // estimate
 	MaxTokens    int       // 0: not said
-	Whole        bool      // does not split: one engine does all of it
+	Whole        bool      // must not be split: one engine does all of it
+	Prefix       []uint64  // see wire.PrefillJob
 }
 
 // Router is one frontend's router. Its methods are safe for concurrent use.
@@ -156,8 +158,8 @@ func (r *Router) Drain(ctx context.Context) error {
 }
 
 // Do admits, publishes and waits until the first piece of a streaming answer, the whole of another
-// one, or its failure exists. The error is an *Error, or ctx's cause. When ctx ends, even after Do has returned, the client has
-// left: the request is cancelled wherever it is. The answer must be closed.
+// one, or its failure exists. The error is an *Error, or ctx's cause. When ctx ends, even after Do has
+// returned, the client has left: the request is cancelled wherever it is. The answer must be closed.
 func (r *Router) Do(ctx context.Context, req *Request) (*Answer, error) {
 	if ctx.Err() != nil {
 		return nil, ended(context.Cause(ctx))

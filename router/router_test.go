@@ -22,16 +22,16 @@ func TestAnswerComesPieceByPiece(t *testing.T) {
 				req := request()
 				req.Streaming = streaming
 				out := h.do(t.Context(), req)
-				job := h.prefill.all()[0]
+				job := h.queue.all()[0]
 				if string(job.Body) != string(req.Body) || job.Digest != wire.BodyDigest(req.Body) || job.Attempt != 1 || job.Streaming != streaming {
 					t.Errorf("job is %+v", job)
 				}
 				time.Sleep(time.Second)
-				p := h.run("p1", 1, &job.Request).send(wire.Prefilling, "")
+				p := h.run("p1", 1, &job.Request).send(wire.Prefilling, splitly)
 				time.Sleep(2 * time.Second)
 				p.send(wire.Handed, `{"prefill_ns":1500000000,"prompt_tokens":7,"cached_tokens":3}`)
 				time.Sleep(time.Second)
-				d := h.run("d1", 1, &job.Request).send(wire.Decoding, "")
+				d := h.run("d1", 1, &job.Request).send(wire.Decoding, splitly)
 				h.waits(out)
 				d.send(wire.Data, "a")
 				synctest.Wait()
@@ -54,6 +54,7 @@ func TestAnswerComesPieceByPiece(t *testing.T) {
 				want := router.Timing{
 					Queue: time.Second, Prefill: 1500 * time.Millisecond, Handover: time.Second, FirstToken: 4 * time.Second,
 					PrefillWorker: "p1", DecodeWorker: "d1", Attempts: 1, PromptTokens: 7, CachedTokens: 3,
+					Place: "split", Why: "split", Dispatch: 500 * time.Millisecond,
 				}
 				if got := res.answer.Timing(); got != want {
 					t.Errorf("timing is %+v, want %+v", got, want)
@@ -93,18 +94,22 @@ func TestFramesOfTwoWorkersMayComeInAnyOrder(t *testing.T) {
 	})
 }
 
-func TestWholeRequestGoesToADecodeWorker(t *testing.T) {
+func TestWholeRequest(t *testing.T) {
 	bubble(t, router.DefaultConfig(), func(t *testing.T, h *rig) {
 		req := request()
-		req.Whole = true
+		req.Whole, req.Prefix = true, []uint64{1, 2}
 		out := h.do(t.Context(), req)
-		jobs := h.decode.all()
-		if len(jobs) != 1 || !jobs[0].Whole || string(jobs[0].Body) != string(req.Body) || len(h.prefill.all()) != 0 {
-			t.Fatalf("decode jobs are %+v", jobs)
+		jobs := h.queue.all()
+		if len(jobs) != 1 || !jobs[0].Whole || !slices.Equal(jobs[0].Prefix, req.Prefix) || string(jobs[0].Body) != string(req.Body) {
+			t.Fatalf("jobs are %+v", jobs)
+		}
+		stray := h.run("p1", 1, h.job()).send(wire.Prefilling, splitly)
+		if !stray.cancelled() {
+			t.Error("a prefill of a request that must not be split goes on")
 		}
 		// A worker that stops hands such a job back; the next one takes it.
-		first := h.run("d1", 1, &jobs[0].Request).send(wire.Decoding, "")
-		second := h.run("d2", 1, &jobs[0].Request).send(wire.Decoding, "")
+		first := h.run("d1", 1, h.job()).send(wire.Decoding, wholly)
+		second := h.run("d2", 1, h.job()).send(wire.Decoding, wholly)
 		if !first.cancelled() || second.cancelled() {
 			t.Errorf("cancelled: first %v, second %v; want the second to go on", first.cancelled(), second.cancelled())
 		}
@@ -114,9 +119,97 @@ func TestWholeRequestGoesToADecodeWorker(t *testing.T) {
 		if got, err := rest(res.answer); err != nil || !slices.Equal(got, []string{"a"}) {
 			t.Errorf("answer is %q, %v", got, err)
 		}
+		if got := res.answer.Timing(); !got.Whole || got.Place != "whole" || got.Why != "lend" || got.Dispatch != 500*time.Millisecond {
+			t.Errorf("timing is %+v", got)
+		}
 		res.answer.Close()
 		h.over(map[string]int{"done": 1})
 	})
+}
+
+// The job of a request that can be split comes again when its worker stops, and may then be placed
+// otherwise.
+func TestPlacementMayChangeBeforeTheAnswerBegins(t *testing.T) {
+	type step struct {
+		worker string
+		kind   wire.Kind
+		place  string
+	}
+	whole := func(w string) step { return step{w, wire.Decoding, wholly} }
+	split := func(w string) step { return step{w, wire.Prefilling, splitly} }
+	for name, before := range map[string][]step{
+		"whole, split":               {whole("w1"), split("p9")},
+		"split, whole, split":        {split("p1"), whole("w1"), split("p9")},
+		"whole, whole, split":        {whole("w1"), whole("w2"), split("p9")},
+		"whole, split out of order":  {whole("w1")},
+		"split, whole, out of order": {split("p1"), whole("w1")},
+	} {
+		t.Run(name+", decode", func(t *testing.T) {
+			bubble(t, router.DefaultConfig(), func(t *testing.T, h *rig) {
+				out := h.do(t.Context(), request())
+				var runs []*run
+				for _, s := range before {
+					runs = append(runs, h.run(s.worker, 1, h.job()).send(s.kind, s.place))
+				}
+				last := runs[len(runs)-1]
+				d := h.run("d9", 1, h.job())
+				if last.id.Worker == "p9" {
+					last.send(wire.Handed, `{"decode_worker":"d9"}`)
+				}
+				d.send(wire.Decoding, splitly).send(wire.Data, "good")
+				for _, r := range runs {
+					if r.id.Worker[0] == 'w' && !r.cancelled() {
+						t.Errorf("the run of %s, which gave the job back, is not cancelled", r.id.Worker)
+					}
+					if r.id.Worker != "p9" {
+						r.send(wire.Data, "bad")
+					}
+				}
+				if last.id.Worker == "p9" && last.cancelled() || d.cancelled() {
+					t.Error("the runs that go on were cancelled")
+				}
+				late := h.run("w9", 1, h.job()).send(wire.Decoding, wholly)
+				if !late.cancelled() {
+					t.Error("a run after the first byte was not cancelled")
+				}
+				d.send(wire.End, "{}")
+				res := h.now(out)
+				if got, err := rest(res.answer); err != nil || !slices.Equal(got, []string{"good"}) {
+					t.Errorf("answer is %q, %v", got, err)
+				}
+				if got := res.answer.Timing(); got.Whole || got.Place != "split" || got.DecodeWorker != "d9" || got.Attempts != 1 {
+					t.Errorf("timing is %+v", got)
+				}
+				res.answer.Close()
+				h.over(map[string]int{"done": 1})
+			})
+		})
+	}
+}
+
+// A handle that is out when its request turns out to run whole still needs the body to be released.
+func TestBodyIsKeptForAHandleOfAnEarlierPlacement(t *testing.T) {
+	for name, first := range map[string]struct {
+		send  func(h *rig)
+		wants bool
+	}{
+		"split before": {func(h *rig) { h.run("p1", 1, h.job()).send(wire.Prefilling, splitly) }, true},
+		"whole before": {func(h *rig) { h.run("w1", 1, h.job()).send(wire.Decoding, wholly) }, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, router.DefaultConfig(), func(t *testing.T, h *rig) {
+				out := h.do(t.Context(), request())
+				first.send(h)
+				h.run("w2", 1, h.job()).send(wire.Decoding, wholly).send(wire.Data, "a").send(wire.End, "{}")
+				h.now(out).answer.Close()
+				h.over(map[string]int{"done": 1})
+				_, err := h.r.Body([]byte(`{"stream":` + itoa(h.job().Stream) + `}`))
+				if (err == nil) != first.wants {
+					t.Errorf("Body = %v, want it to be there: %v", err, first.wants)
+				}
+			})
+		})
+	}
 }
 
 func TestSecondDecodeRunOfAHandleIsCancelled(t *testing.T) {
@@ -165,7 +258,7 @@ func TestFailureBeforeTheAnswerIsTriedAgain(t *testing.T) {
 				dead := h.run("d1", 1, h.job()).send(wire.Decoding, "").fail(wire.Failure{Reason: reason, Message: "no"})
 				time.Sleep(2 * time.Second)
 				h.waits(out)
-				if n := len(h.prefill.all()); n != 2 || h.job().Attempt != 2 {
+				if n := len(h.queue.all()); n != 2 || h.job().Attempt != 2 {
 					t.Fatalf("%d jobs, the last with attempt %d; want 2 and 2", n, h.job().Attempt)
 				}
 				// What still comes of the first attempt never reaches the client.
@@ -202,7 +295,7 @@ func TestAttemptsAreBounded(t *testing.T) {
 		if !strings.Contains(e.Message, "3 times") || !strings.Contains(e.Message, "boom") || string(e.Body) != "{}" {
 			t.Errorf("message is %q", e.Message)
 		}
-		if n := len(h.prefill.all()); n != 3 {
+		if n := len(h.queue.all()); n != 3 {
 			t.Errorf("%d jobs, want 3", n)
 		}
 		h.over(map[string]int{"failed": 1})
@@ -237,7 +330,7 @@ func TestFinalFailures(t *testing.T) {
 				if tt.failure.Reason == wire.NoHandle && !strings.Contains(e.Message, "kv-transfer-config") {
 					t.Errorf("message is %q, which does not tell the operator what to check", e.Message)
 				}
-				if n := len(h.prefill.all()); n != 1 {
+				if n := len(h.queue.all()); n != 1 {
 					t.Errorf("%d jobs, want 1", n)
 				}
 				h.over(map[string]int{"failed": 1})
@@ -259,7 +352,7 @@ func TestAnswerThatBreaksOffIsNotTriedAgain(t *testing.T) {
 		wantError(t, err, 503, "engine_down")
 		res.answer.Close()
 		time.Sleep(time.Minute)
-		if n := len(h.prefill.all()); n != 1 {
+		if n := len(h.queue.all()); n != 1 {
 			t.Errorf("%d jobs, want 1", n)
 		}
 		h.over(map[string]int{"failed": 1})
@@ -268,8 +361,12 @@ func TestAnswerThatBreaksOffIsNotTriedAgain(t *testing.T) {
 
 func TestWorkerThatDies(t *testing.T) {
 	for name, run := range map[string]func(h *rig){
-		"while prefilling": func(h *rig) { h.run("w", 1, h.job()).send(wire.Prefilling, "") },
-		"while decoding":   func(h *rig) { h.run("w", 1, h.job()).send(wire.Decoding, "") },
+		"while prefilling":      func(h *rig) { h.run("w", 1, h.job()).send(wire.Prefilling, splitly) },
+		"while decoding":        func(h *rig) { h.run("w", 1, h.job()).send(wire.Decoding, splitly) },
+		"while doing it wholly": func(h *rig) { h.run("w", 1, h.job()).send(wire.Decoding, wholly) },
+		"before it gets a handle": func(h *rig) {
+			h.run("p", 1, h.job()).send(wire.Prefilling, splitly).send(wire.Handed, `{"decode_worker":"w"}`)
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, router.DefaultConfig(), func(t *testing.T, h *rig) {
@@ -277,20 +374,68 @@ func TestWorkerThatDies(t *testing.T) {
 				run(h)
 				h.fleet.onGone("another")
 				h.fleet.onGone("w")
-				time.Sleep(2 * time.Second)
-				h.waits(out)
-				if n := len(h.prefill.all()); n != 2 || h.job().Attempt != 2 {
-					t.Fatalf("%d jobs, the last with attempt %d; want 2 and 2", n, h.job().Attempt)
-				}
-				if got := h.prefill.gone(); !slices.Equal(got, []uint64{1}) {
+				h.againOnce(t, out)
+				if got := h.queue.gone(); !slices.Equal(got, []uint64{1}) {
 					t.Errorf("removed jobs %v, want the dead worker's", got)
 				}
-				h.run("d", 1, h.job()).send(wire.Decoding, "").send(wire.Data, "a").send(wire.End, "{}")
-				h.now(out).answer.Close()
-				h.over(map[string]int{"done": 1})
 			})
 		})
 	}
+}
+
+// againOnce checks that there is a second attempt, and lets it end well.
+func (h *rig) againOnce(t *testing.T, out chan result) {
+	t.Helper()
+	time.Sleep(2 * time.Second)
+	h.waits(out)
+	if n := len(h.queue.all()); n != 2 || h.job().Attempt != 2 {
+		t.Fatalf("%d jobs, the last with attempt %d; want 2 and 2", n, h.job().Attempt)
+	}
+	h.run("d", 1, h.job()).send(wire.Decoding, splitly).send(wire.Data, "a").send(wire.End, "{}")
+	h.now(out).answer.Close()
+	h.over(map[string]int{"done": 1})
+}
+
+// The death of the decode worker was told while the prompt was still being prefilled: nobody tells it
+// again.
+func TestHandleForAWorkerThatIsDeadAlready(t *testing.T) {
+	bubble(t, router.DefaultConfig(), func(t *testing.T, h *rig) {
+		out := h.do(t.Context(), request())
+		p := h.run("p", 1, h.job()).send(wire.Prefilling, splitly)
+		h.fleet.dead = []string{"w"}
+		h.fleet.onGone("w")
+		p.send(wire.Handed, `{"decode_worker":"w"}`)
+		h.againOnce(t, out)
+	})
+}
+
+func TestHandleThatNobodyTakesWithinItsLease(t *testing.T) {
+	bubble(t, router.DefaultConfig(), func(t *testing.T, h *rig) {
+		out := h.do(t.Context(), request())
+		h.run("p", 1, h.job()).send(wire.Prefilling, splitly).send(wire.Handed, `{"decode_worker":"d","lease_ns":30000000000}`)
+		time.Sleep(30 * time.Second)
+		h.waits(out)
+		if n := len(h.queue.all()); n != 1 {
+			t.Fatalf("%d jobs within the lease, want 1", n)
+		}
+		time.Sleep(2 * time.Second)
+		h.againOnce(t, out)
+	})
+}
+
+func TestHandleThatIsTakenOutlivesItsLease(t *testing.T) {
+	bubble(t, router.DefaultConfig(), func(t *testing.T, h *rig) {
+		out := h.do(t.Context(), request())
+		h.run("p", 1, h.job()).send(wire.Prefilling, splitly).send(wire.Handed, `{"decode_worker":"d","lease_ns":30000000000}`)
+		d := h.run("d", 1, h.job()).send(wire.Decoding, splitly)
+		time.Sleep(10 * time.Minute)
+		d.send(wire.Data, "a").send(wire.End, "{}")
+		h.now(out).answer.Close()
+		if n := len(h.queue.all()); n != 1 {
+			t.Errorf("%d jobs, want 1", n)
+		}
+		h.over(map[string]int{"done": 1})
+	})
 }
 
 func TestClientLeaves(t *testing.T) {
@@ -323,8 +468,15 @@ func TestClientLeaves(t *testing.T) {
 					t.Errorf("Do = %v, want the cause", err)
 				}
 				h.over(map[string]int{"cancelled": 1})
-				if got := len(h.prefill.gone()) == 1; got != tt.removes {
+				if got := len(h.queue.gone()) == 1; got != tt.removes {
 					t.Errorf("job removed = %v, want %v", got, tt.removes)
+				}
+				var told []string // the dispatcher that may hold the job
+				if tt.removes {
+					told = []string{"m " + h.job().MsgID()}
+				}
+				if got := h.queue.givenUp(); !slices.Equal(got, told) {
+					t.Errorf("dispatchers were told of %v, want %v", got, told)
 				}
 				if r != nil && r.cancelled() != tt.cancels {
 					t.Errorf("run cancelled = %v, want %v", r.cancelled(), tt.cancels)
@@ -351,7 +503,7 @@ func TestClientLeaves(t *testing.T) {
 
 func TestClientLeavesWhileTheJobIsPublished(t *testing.T) {
 	bubble(t, router.DefaultConfig(), func(t *testing.T, h *rig) {
-		h.prefill.slow = time.Second
+		h.queue.slow = time.Second
 		ctx, cancel := context.WithCancel(t.Context())
 		out := h.do(ctx, request())
 		cancel()
@@ -372,7 +524,7 @@ func TestClientLeavesBetweenTwoAttempts(t *testing.T) {
 			t.Errorf("Do = %v", err)
 		}
 		time.Sleep(time.Minute)
-		if n := len(h.prefill.all()); n != 1 {
+		if n := len(h.queue.all()); n != 1 {
 			t.Errorf("%d jobs, want 1", n)
 		}
 		h.over(map[string]int{"cancelled": 1})
@@ -424,7 +576,7 @@ func TestDeadline(t *testing.T) {
 			h.waits(out)
 			time.Sleep(time.Nanosecond)
 			wantError(t, h.now(out).err, 504, "deadline")
-			if len(h.prefill.gone()) != 1 {
+			if len(h.queue.gone()) != 1 {
 				t.Error("the job is still queued")
 			}
 			h.over(map[string]int{"failed": 1})
@@ -472,7 +624,7 @@ func TestLargeBodyIsStoredOnceAndDeleted(t *testing.T) {
 	for name, refuse := range map[string]func(*wire.PrefillJob) error{
 		"by configuration": nil,
 		"by the server": func(j *wire.PrefillJob) error {
-			if len(j.Body) > 0 {
+			if j.BodyRef == "" {
 				return bus.ErrTooLarge
 			}
 			return nil
@@ -481,15 +633,15 @@ func TestLargeBodyIsStoredOnceAndDeleted(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			cfg := router.DefaultConfig()
 			if refuse == nil {
-				cfg.InlineBody = 4
+				cfg.StoreBody = 4
 			}
 			bubble(t, cfg, func(t *testing.T, h *rig) {
-				h.prefill.refuse = refuse
+				h.queue.refuse = refuse
 				out := h.do(t.Context(), request())
 				h.run("p1", 1, h.job()).send(wire.Prefilling, "").fail(wire.Failure{Reason: wire.EngineDown})
 				time.Sleep(2 * time.Second)
 				synctest.Wait()
-				for _, j := range h.prefill.all() {
+				for _, j := range h.queue.all() {
 					if j.BodyRef != "ref-1" || j.Body != nil {
 						t.Errorf("job has reference %q and %d bytes", j.BodyRef, len(j.Body))
 					}
@@ -507,10 +659,47 @@ func TestLargeBodyIsStoredOnceAndDeleted(t *testing.T) {
 	}
 }
 
+func TestWhereBodiesTravel(t *testing.T) {
+	for name, tt := range map[string]struct {
+		size           int
+		inline, stored bool
+	}{
+		"small":                           {4 << 10, true, false},
+		"larger":                          {4<<10 + 1, false, false},
+		"the most that one message holds": {512 << 10, false, false},
+		"more than that":                  {512<<10 + 1, false, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, router.DefaultConfig(), func(t *testing.T, h *rig) {
+				ctx, cancel := context.WithCancel(t.Context())
+				req := request()
+				req.Body = bytes.Repeat([]byte("x"), tt.size)
+				out := h.do(ctx, req)
+				job := h.queue.all()[0]
+				if got := len(job.Body) > 0; got != tt.inline {
+					t.Errorf("the body travels in the job: %v, want %v", got, tt.inline)
+				}
+				if got := job.BodyRef != ""; got != tt.stored || (h.bucket.size() > 0) != tt.stored {
+					t.Errorf("the body is stored: %v, want %v", got, tt.stored)
+				}
+				if job.BodySize != tt.size || job.Digest != wire.BodyDigest(req.Body) {
+					t.Errorf("job is %+v", job)
+				}
+				// Who runs it may ask here in any case.
+				if body, err := h.r.Body([]byte(`{"stream":` + itoa(job.Stream) + `}`)); err != nil || !bytes.Equal(body, req.Body) {
+					t.Errorf("Body = %d bytes, %v", len(body), err)
+				}
+				cancel()
+				<-out
+			})
+		})
+	}
+}
+
 func TestQueueThatRefuses(t *testing.T) {
 	t.Run("full", func(t *testing.T) {
 		bubble(t, router.DefaultConfig(), func(t *testing.T, h *rig) {
-			h.prefill.refuse = func(*wire.PrefillJob) error { return bus.ErrFull }
+			h.queue.refuse = func(*wire.PrefillJob) error { return bus.ErrFull }
 			e := wantError(t, h.now(h.do(t.Context(), request())).err, 429, "rate_limit_exceeded")
 			if e.RetryAfter < time.Second {
 				t.Errorf("RetryAfter = %v", e.RetryAfter)
@@ -521,7 +710,7 @@ func TestQueueThatRefuses(t *testing.T) {
 	t.Run("for a moment", func(t *testing.T) {
 		bubble(t, router.DefaultConfig(), func(t *testing.T, h *rig) {
 			down := time.Now().Add(5 * time.Second)
-			h.prefill.refuse = func(*wire.PrefillJob) error {
+			h.queue.refuse = func(*wire.PrefillJob) error {
 				if time.Now().Before(down) {
 					return errors.New("no responders")
 				}
@@ -536,7 +725,7 @@ func TestQueueThatRefuses(t *testing.T) {
 	})
 	t.Run("for long", func(t *testing.T) {
 		bubble(t, router.DefaultConfig(), func(t *testing.T, h *rig) {
-			h.prefill.refuse = func(*wire.PrefillJob) error { return errors.New("no responders") }
+			h.queue.refuse = func(*wire.PrefillJob) error { return errors.New("no responders") }
 			out := h.do(t.Context(), request())
 			time.Sleep(20 * time.Second)
 			wantError(t, h.now(out).err, 503, "queue_unreachable")

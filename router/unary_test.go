@@ -16,20 +16,12 @@ func unary(whole bool) *router.Request {
 	return req
 }
 
-// last returns the job that was published last, of either queue.
-func (h *rig) last() *wire.Request {
-	h.t.Helper()
-	jobs := h.jobs()
-	if len(jobs) == 0 {
-		h.t.Fatalf("no job was published")
+// place is what the run of a request says of how it was placed.
+func place(whole bool) string {
+	if whole {
+		return wholly
 	}
-	latest := &jobs[0]
-	for i := range jobs {
-		if jobs[i].Attempt > latest.Attempt {
-			latest = &jobs[i]
-		}
-	}
-	return latest
+	return splitly
 }
 
 // The client of an answer that is not streamed has seen nothing until the end, so that whatever
@@ -44,14 +36,14 @@ func TestUnaryAnswerThatBreaksOffIsTriedAgain(t *testing.T) {
 			t.Run(name, func(t *testing.T) {
 				bubble(t, router.DefaultConfig(), func(t *testing.T, h *rig) {
 					out := h.do(t.Context(), unary(whole))
-					d := h.run("d1", 1, h.last()).send(wire.Decoding, "").send(wire.Data, "ha")
+					d := h.run("d1", 1, h.job()).send(wire.Decoding, place(whole)).send(wire.Data, "ha")
 					breaks(h, d)
 					time.Sleep(2 * time.Second)
 					h.waits(out)
-					if got := h.last().Attempt; got != 2 {
+					if got := h.job().Attempt; got != 2 {
 						t.Fatalf("the last job is of attempt %d, want 2", got)
 					}
-					h.run("d2", 1, h.last()).send(wire.Decoding, "").send(wire.Data, "whole").send(wire.End, `{"completion_tokens":3}`)
+					h.run("d2", 1, h.job()).send(wire.Decoding, place(whole)).send(wire.Data, "whole").send(wire.End, `{"completion_tokens":3}`)
 					res := h.now(out)
 					if res.err != nil {
 						t.Fatal(res.err)
@@ -76,7 +68,7 @@ func TestUnaryAnswerThatKeepsBreakingIsAnError(t *testing.T) {
 		for range 3 {
 			time.Sleep(2 * time.Second)
 			synctest.Wait()
-			h.run("d1", uint64(h.last().Attempt), h.last()).send(wire.Decoding, "").send(wire.Data, "ha").fail(wire.Failure{Reason: wire.EngineDown})
+			h.run("d1", uint64(h.job().Attempt), h.job()).send(wire.Decoding, "").send(wire.Data, "ha").fail(wire.Failure{Reason: wire.EngineDown})
 		}
 		wantError(t, h.now(out).err, 503, "engine_down")
 		h.over(map[string]int{"failed": 1})
@@ -87,8 +79,8 @@ func TestUnaryAnswerThatKeepsBreakingIsAnError(t *testing.T) {
 func TestUnaryPiecesOfARunThatWasGivenBackAreDropped(t *testing.T) {
 	bubble(t, router.DefaultConfig(), func(t *testing.T, h *rig) {
 		out := h.do(t.Context(), unary(true))
-		first := h.run("d1", 1, h.last()).send(wire.Decoding, "").send(wire.Data, "ha")
-		h.run("d2", 1, h.last()).send(wire.Decoding, "").send(wire.Data, "whole").send(wire.End, "{}")
+		first := h.run("d1", 1, h.job()).send(wire.Decoding, wholly).send(wire.Data, "ha")
+		h.run("d2", 1, h.job()).send(wire.Decoding, wholly).send(wire.Data, "whole").send(wire.End, "{}")
 		if !first.cancelled() {
 			t.Error("the first run goes on")
 		}
@@ -106,7 +98,7 @@ func TestUnaryAnswerIsTakenAsItComesAndBounded(t *testing.T) {
 	cfg.MaxAnswer = 10
 	bubble(t, cfg, func(t *testing.T, h *rig) {
 		out := h.do(t.Context(), unary(false))
-		d := h.run("d1", 1, h.last()).send(wire.Decoding, "").send(wire.Data, "12345").send(wire.Data, "67890")
+		d := h.run("d1", 1, h.job()).send(wire.Decoding, "").send(wire.Data, "12345").send(wire.Data, "67890")
 		if got := h.recv.consumed[d.id]; got != 2 {
 			t.Errorf("the worker may go on after frame %d, want 2: nobody reads until the end", got)
 		}

@@ -23,12 +23,13 @@ const (
 
 // Plan is what the rest of baton needs to know of a body.
 type Plan struct {
-	Model        string // "": the body names none
-	Stream       bool   // the client wants server-sent events
-	Usage        bool   // and the token counts among them
-	Whole        bool   // gains nothing from, or cannot stand, being split into prefill and decode
-	PromptTokens int    // estimate by size of the text; exact for token ids
-	MaxTokens    int    // most tokens of one answer; 0: the body names no bound
+	Model        string   // "": the body names none
+	Stream       bool     // the client wants server-sent events
+	Usage        bool     // and the token counts among them
+	Whole        bool     // gains nothing from, or cannot stand, being split into prefill and decode
+	PromptTokens int      // estimate by size of the text; exact for token ids
+	MaxTokens    int      // most tokens of one answer; 0: the body names no bound
+	Prefix       []uint64 // hash chain over the prompt's text, see wire.PrefillJob
 
 	Ignored []string // members that mean something to their sender and nothing to today's vLLM
 }
@@ -47,10 +48,15 @@ func Parse(endpoint Endpoint, body []byte) (Plan, error) {
 		p.PromptTokens = m.messages()
 		m.generation(&p, endpoint)
 		m.chat()
+		tools, _ := m.get("tools") // templates print them before the messages
+		messages, _ := m.get("messages")
+		p.Prefix = prefix(tools, messages)
 	case Completions:
 		p.MaxTokens = defaultMaxTokens
 		m.generation(&p, endpoint)
 		m.prompt(&p)
+		text, _ := m.get("prompt")
+		p.Prefix = prefix(text)
 	case Other:
 		p.Whole = true
 		p.PromptTokens = len(body) / bytesPerToken

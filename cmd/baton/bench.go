@@ -17,12 +17,14 @@ import (
 	"github.com/baton-llm/baton/internal/bench/report"
 	"github.com/baton-llm/baton/internal/bench/workload"
 	"github.com/baton-llm/baton/internal/config"
+	"github.com/baton-llm/baton/internal/reference"
 	"golang.org/x/term"
 )
 
 // benchCommand is `baton bench` and what may come to stand below it.
 type benchCommand struct {
-	Run benchRun `cmd:"" default:"withargs" help:"Load any OpenAI-compatible endpoint and report what its clients see."`
+	Run       benchRun       `cmd:"" default:"withargs" help:"Load any OpenAI-compatible endpoint and report what its clients see."`
+	Reference benchReference `cmd:"" help:"Run the reference benchmark and others like it on simulated deployments of this baton."`
 }
 
 // benchRun is the flags of one run, or of a comparison of saved ones.
@@ -94,7 +96,7 @@ func (s *slo) set(word string) error {
 
 // benchVars are the defaults of the workload's flags.
 func benchVars() kong.Vars {
-	spec, vars := workload.Default(), kong.Vars{}
+	spec, vars := workload.Default(), kong.Vars{"presets": strings.Join(reference.Names(), ", ")}
 	for _, leaf := range config.Leaves(&spec) {
 		vars[leaf.Path] = leaf.Value
 	}

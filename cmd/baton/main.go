@@ -26,6 +26,7 @@ type commands struct {
 	Frontend frontendCommand `cmd:"" help:"Run a frontend: the OpenAI-compatible endpoint."`
 	Prefill  workerCommand   `cmd:"" help:"Run a prefill worker in front of an engine."`
 	Decode   workerCommand   `cmd:"" help:"Run a decode worker in front of an engine."`
+	Both     workerCommand   `cmd:"" help:"Run a worker of both kinds in front of an engine whose kv_role is kv_both."`
 	Engine   engineCommand   `cmd:"" help:"Run a simulated engine that speaks vLLM's HTTP protocol."`
 	Bench    benchCommand    `cmd:"" help:"Measure an OpenAI-compatible endpoint."`
 	Keys     keysCommand     `cmd:"" help:"Make API keys."`
@@ -127,10 +128,14 @@ func run(ctx context.Context, args []string) error {
 		return app.RunWorker(ctx, &cfg, wire.RolePrefill, os.Stderr)
 	case "decode":
 		return app.RunWorker(ctx, &cfg, wire.RoleDecode, os.Stderr)
+	case "both":
+		return app.RunWorker(ctx, &cfg, wire.RoleBoth, os.Stderr)
 	case "engine":
 		return app.RunEngine(ctx, &cfg, os.Stderr)
 	case "bench", "bench run":
 		return cmd.Bench.Run.run(ctx, os.Stdout)
+	case "bench reference":
+		return cmd.Bench.Reference.run(ctx, os.Stdout)
 	case "keys new":
 		return app.NewKey(os.Stdout, cmd.Keys.New.Name, cmd.Keys.New.Class, cmd.Keys.New.Append)
 	case "keys hash":
@@ -162,7 +167,7 @@ func (c *commands) shorthands(flags map[string]string) {
 	if c.Up.InsecureOpen || c.Frontend.InsecureOpen {
 		set("api.insecure_open", "true")
 	}
-	set("worker.engine", c.Prefill.Engine, c.Decode.Engine)
+	set("worker.engine", c.Prefill.Engine, c.Decode.Engine, c.Both.Engine)
 	set("worker.sim_listen", c.Engine.Listen)
 	set("sim.role", c.Engine.Role)
 	set("sim.model", c.Engine.Model)

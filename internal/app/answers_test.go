@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -130,7 +131,7 @@ func (r *recorder) bodies(part string) (found []string) {
 // What the decode engine sends is what the client gets, byte for byte, but for the members and the
 // event that are documented to be taken out.
 func TestAnswersAreTheEnginesBytes(t *testing.T) {
-	cfg := quick()
+	cfg := splitting(quick())
 	record := &recorder{}
 	base, _ := startUpOn(t, cfg, network{listen: net.Listen, dial: record.dial})
 	for name, c := range map[string]struct {
@@ -205,7 +206,7 @@ func (d *deployment) faults(role wire.Role, f enginesim.Faults) {
 }
 
 func TestFaultsOfEnginesHaveAStatus(t *testing.T) {
-	cfg := quick()
+	cfg := splitting(quick())
 	cfg.Up = Up{Prefill: 1, Decode: 1}
 	cfg.Sim.Lease, cfg.Prefill.Lease = 5*time.Second, 5*time.Second // what a decode engine refuses to take is held for so long
 	base, d := startUp(t, cfg)
@@ -248,7 +249,7 @@ func TestFaultsOfEnginesHaveAStatus(t *testing.T) {
 }
 
 func TestStreamThatIsCutEndsWithAnError(t *testing.T) {
-	cfg := quick()
+	cfg := splitting(quick())
 	base, d := startUp(t, cfg)
 	d.faults(wire.RoleDecode, enginesim.Faults{CutAfter: 3})
 	for path, c := range map[string]struct{ members, end string }{
@@ -287,32 +288,41 @@ func TestEngineThatIsGoneIsNotNamed(t *testing.T) {
 }
 
 func TestTimingHeadersTellThePath(t *testing.T) {
-	cfg := quick()
-	base, d := startUp(t, cfg)
-	for path, body := range map[string]string{
-		"split": chatBody(cfg.Sim.Model, "hi", 5),
-		"whole": strings.Replace(chatBody(cfg.Sim.Model, "hi", 5), `"stream":true`, `"stream":false,"n":2`, 1),
+	body := func(cfg Config) string { return chatBody(cfg.Sim.Model, "hi", 5) }
+	for name, c := range map[string]struct {
+		cfg       Config
+		body      func(Config) string
+		path, why string
+		counts    bool // tokens of the prompt are known for certain when the headers go out
+	}{
+		"split": {splitting(quick()), body, "split", "split", true},
+		"short": {quick(), body, "whole", "short", false},
+		"two choices": {
+			splitting(quick()),
+			func(cfg Config) string { return strings.Replace(body(cfg), `"stream":true`, `"stream":false,"n":2`, 1) },
+			"whole", "whole", true,
+		},
 	} {
-		resp := send(t, http.DefaultClient, base+"/v1/chat/completions", body, "X-Baton-Timing", "1")
-		_, _ = io.Copy(io.Discard, resp.Body)
-		_ = resp.Body.Close()
-		h := resp.Header
-		if h.Get("X-Baton-Path") != path || h.Get("X-Baton-Attempts") != "1" || h.Get("X-Baton-Ttft-Ms") == "" || h.Get("X-Baton-Queue-Ms") == "" {
-			t.Errorf("headers of a %s answer are %v", path, h)
-		}
-		if got := h.Get("X-Baton-Prefill-Worker") != ""; got != (path == "split") {
-			t.Errorf("a %s answer names its prefill worker: %v", path, got)
-		}
-		if tokens := h.Get("X-Baton-Prompt-Tokens"); tokens == "" || tokens == "0" {
-			t.Errorf("a %s answer has %q prompt tokens", path, tokens)
-		}
-		known := false
-		for _, s := range d.engines {
-			known = known || s.worker == h.Get("X-Baton-Decode-Worker")
-		}
-		if !known {
-			t.Errorf("decode worker is %q", h.Get("X-Baton-Decode-Worker"))
-		}
+		t.Run(name, func(t *testing.T) {
+			base, d := startUp(t, c.cfg)
+			resp := send(t, http.DefaultClient, base+"/v1/chat/completions", c.body(c.cfg), "X-Baton-Timing", "1")
+			_, _ = io.Copy(io.Discard, resp.Body)
+			_ = resp.Body.Close()
+			h := resp.Header
+			if h.Get("X-Baton-Path") != c.path || h.Get("X-Baton-Why") != c.why || h.Get("X-Baton-Dispatch-Ms") == "" ||
+				h.Get("X-Baton-Attempts") != "1" || h.Get("X-Baton-Ttft-Ms") == "" || h.Get("X-Baton-Queue-Ms") == "" {
+				t.Errorf("headers are %v", h)
+			}
+			if got := h.Get("X-Baton-Prefill-Worker") != ""; got != (c.path == "split") {
+				t.Errorf("a %s answer names its prefill worker: %v", c.path, got)
+			}
+			if tokens := h.Get("X-Baton-Prompt-Tokens"); c.counts && (tokens == "" || tokens == "0") {
+				t.Errorf("the answer has %q prompt tokens", tokens)
+			}
+			if !slices.ContainsFunc(d.engines, func(s *simulated) bool { return s.worker == h.Get("X-Baton-Decode-Worker") }) {
+				t.Errorf("decode worker is %q", h.Get("X-Baton-Decode-Worker"))
+			}
+		})
 	}
 }
 

@@ -16,6 +16,8 @@ import (
 	"github.com/baton-llm/baton/internal/telemetry"
 	"github.com/baton-llm/baton/prefill"
 	"github.com/baton-llm/baton/router"
+	"github.com/baton-llm/baton/router/dispatch"
+	"github.com/baton-llm/baton/router/schedule"
 )
 
 // Config is every setting of every command. Each section belongs to the package it configures.
@@ -24,6 +26,8 @@ type Config struct {
 	Worker   Worker                  `yaml:"worker"`
 	API      api.Config              `yaml:"api"`
 	Router   router.Config           `yaml:"router"`
+	Dispatch dispatch.Config         `yaml:"dispatch"`
+	Schedule schedule.Config         `yaml:"schedule"`
 	Prefill  prefill.Config          `yaml:"prefill"`
 	Decode   decode.Config           `yaml:"decode"`
 	Relay    relay.Config            `yaml:"relay"`
@@ -38,14 +42,22 @@ type Config struct {
 
 // Up says what `baton up` starts beside the frontend and the embedded NATS server.
 type Up struct {
-	Prefill int           `yaml:"prefill" help:"prefill workers, each with a simulated engine"`
-	Decode  int           `yaml:"decode" help:"decode workers, each with a simulated engine"`
-	Drain   time.Duration `yaml:"drain_timeout" help:"how long requests may go on after Ctrl-C; it stands in for the drain timeouts of api, prefill and decode"`
+	Prefill int `yaml:"prefill" help:"prefill workers, each with a simulated engine"`
+	Decode  int `yaml:"decode" help:"decode workers, each with a simulated engine"`
+	Both    int `yaml:"both" help:"workers of both kinds, each with a simulated engine: what the aggregated mode needs"`
+
+	PrefillBatch int `yaml:"prefill_batch" help:"most tokens in one iteration of a prefill engine; 0: sim.max_batch_tokens"`
+	DecodeBatch  int `yaml:"decode_batch" help:"most tokens in one iteration of a decode engine; 0: sim.max_batch_tokens"`
+	DecodeChunk  int `yaml:"decode_chunk" help:"most tokens of one prompt in one iteration of a decode engine, so that handles are read beside a local prefill; 0: sim.long_prefill_threshold"`
+
+	DecodeSlow float64 `yaml:"decode_slow" help:"how many times slower than its profile a decode engine is; 0: as the profile says"`
+
+	Drain time.Duration `yaml:"drain_timeout" help:"how long requests may go on after Ctrl-C; it stands in for the drain timeouts of api, prefill and decode"`
 }
 
-// Worker is what prefill and decode worker processes have in common.
+// Worker is what worker processes of all kinds have in common.
 type Worker struct {
-	Engine    string        `yaml:"engine" help:"URL of the engine that a prefill or decode worker fronts"`
+	Engine    string        `yaml:"engine" help:"URL of the engine that a worker fronts"`
 	Connector string        `yaml:"connector" help:"how the engines hand KV caches over: nixl"`
 	SimListen string        `yaml:"sim_listen" help:"address that the engine command serves on"`
 	Metrics   string        `yaml:"metrics" help:"address that a worker serves /metrics and /healthz on; empty: none"`
@@ -55,10 +67,12 @@ type Worker struct {
 // DefaultConfig returns the settings that hold where nobody says otherwise.
 func DefaultConfig() Config {
 	return Config{
-		Up:       Up{Prefill: 4, Decode: 4, Drain: 500 * time.Millisecond},
+		Up:       Up{Prefill: 4, Decode: 4, PrefillBatch: 4096, DecodeBatch: 1024, DecodeChunk: 768, Drain: 500 * time.Millisecond},
 		Worker:   Worker{Connector: "nixl", SimListen: "127.0.0.1:8100", Announce: time.Second},
 		API:      api.DefaultConfig(),
 		Router:   router.DefaultConfig(),
+		Dispatch: dispatch.DefaultConfig(),
+		Schedule: schedule.DefaultConfig(),
 		Prefill:  prefill.DefaultConfig(),
 		Decode:   decode.DefaultConfig(),
 		Relay:    relay.DefaultConfig(),
@@ -75,14 +89,17 @@ func DefaultConfig() Config {
 // Validate reports every fault of every section, by YAML name.
 func (c *Config) Validate() error {
 	var err error
-	if c.Up.Prefill < 1 || c.Up.Decode < 1 {
-		err = fmt.Errorf("up.prefill is %d and up.decode is %d, want 1 or more of each", c.Up.Prefill, c.Up.Decode)
+	if min(c.Up.Prefill, c.Up.Decode, c.Up.Both) < 0 || c.Up.Both == 0 && min(c.Up.Prefill, c.Up.Decode) == 0 {
+		err = fmt.Errorf("up.prefill is %d, up.decode %d and up.both %d, want 1 or more of prefill and decode, or of both", c.Up.Prefill, c.Up.Decode, c.Up.Both)
+	}
+	if min(c.Up.PrefillBatch, c.Up.DecodeBatch, c.Up.DecodeChunk) < 0 {
+		err = errors.Join(err, errors.New("up.prefill_batch, up.decode_batch and up.decode_chunk: want 0 or more"))
 	}
 	if c.Worker.Announce < 100*time.Millisecond {
 		err = errors.Join(err, fmt.Errorf("worker.announce is %s, want 100ms or more", c.Worker.Announce))
 	}
 	return errors.Join(
-		err, c.API.Validate(), c.Router.Validate(), c.Prefill.Validate(), c.Decode.Validate(), c.Relay.Validate(), c.Fleet.Validate(),
+		err, c.API.Validate(), c.Router.Validate(), c.Dispatch.Validate(), c.Schedule.Validate(), c.Prefill.Validate(), c.Decode.Validate(), c.Relay.Validate(), c.Fleet.Validate(),
 		c.NATS.Validate(), c.Embedded.Validate(), c.Engine.Validate(), c.Sim.Validate(), c.Log.Validate(), c.Tracing.Validate(),
 	)
 }

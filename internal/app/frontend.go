@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -16,6 +17,7 @@ import (
 	"github.com/baton-llm/baton/internal/telemetry"
 	"github.com/baton-llm/baton/internal/wire"
 	"github.com/baton-llm/baton/router"
+	"github.com/baton-llm/baton/router/dispatch"
 )
 
 // RunFrontend serves clients on api.listen until ctx ends, then drains.
@@ -48,8 +50,11 @@ func (p *process) frontend(ctx context.Context, ln net.Listener, ready func()) e
 	workers := fleet.New(p.bus, p.cfg.Fleet, p.reg, log)
 	receiver := relay.NewReceiver(id, p.bus.Publish, p.cfg.Relay, p.reg, log)
 	route := router.New(p.cfg.Router, id, router.Deps{
-		Prefill: p.bus.Prefill(), Decode: p.bus.Decode(), Bodies: p.bus, Fleet: workers, Receiver: receiver,
+		Queue: p.bus.Prefill(), Abandon: p.abandon, Bodies: p.bus, Fleet: workers, Receiver: receiver,
 		Registerer: p.reg, Tracer: p.tracer, Log: log,
+	})
+	dispatcher := dispatch.New(p.cfg.Dispatch, p.cfg.Schedule, id, dispatch.Deps{
+		Queue: p.bus.Prefill(), Subscribe: p.bus.Subscribe, Fleet: workers, Registerer: p.reg, Log: log,
 	})
 	server := api.New(p.cfg.API, api.Deps{
 		Router: api.FromRouter(route), Fleet: workers, Metrics: metricsHandler(p.reg), Keys: keys, Registerer: p.reg, Tracer: p.tracer,
@@ -80,6 +85,7 @@ func (p *process) frontend(ctx context.Context, ln net.Listener, ready func()) e
 		return errors.Join(err, infra.stop(), ln.Close())
 	}
 	infra.run(workers.Run)
+	infra.run(dispatcher.Run)
 	infra.run(announcer.Run)
 	infra.run(route.Run)
 	if keys != nil {
@@ -99,6 +105,15 @@ func (p *process) keys(log *slog.Logger) (*auth.Keyring, error) {
 		return nil, nil
 	}
 	return auth.New(p.cfg.API.Auth, log)
+}
+
+// abandon tells the dispatchers of a model which queued jobs nobody wants any more.
+func (p *process) abandon(model string, keys []string) error {
+	data, err := json.Marshal(keys)
+	if err != nil {
+		return err
+	}
+	return p.bus.Publish(wire.AbandonSubject(model), data)
 }
 
 // whenReady calls ready once nothing is missing, and returns when ctx ends.

@@ -66,7 +66,7 @@ var settings = []struct {
 }
 
 func TestOpenAIDocErrors(t *testing.T) {
-	cfg := quick()
+	cfg := splitting(quick())
 	cfg.API.MaxBody, cfg.Sim.MaxModelLen = 4<<10, 256
 	up := startTapped(t, cfg)
 	type row struct {
@@ -119,7 +119,7 @@ func TestOpenAIDocErrors(t *testing.T) {
 }
 
 func TestStreamThatBreaksOffIsAsDescribed(t *testing.T) {
-	cfg := quick()
+	cfg := splitting(quick())
 	cfg.Sim.Faults.CutAfter = 3
 	up := startTapped(t, cfg)
 	for path, body := range map[string]string{
@@ -169,7 +169,7 @@ func errorRow(t *testing.T, when string, resp *http.Response, text string) strin
 // slowBody sends a part of a body and then nothing.
 func slowBody(t *testing.T) (*http.Response, string) {
 	t.Helper()
-	cfg := quick()
+	cfg := splitting(quick())
 	cfg.API.BodyTimeout = 100 * time.Millisecond
 	base, _ := startUp(t, cfg)
 	body, writer := io.Pipe()
@@ -189,7 +189,7 @@ func slowBody(t *testing.T) (*http.Response, string) {
 // withKey sends a request to a deployment that has one key, as often as asked.
 func withKey(t *testing.T, times int, authorization func(key string) string, class, entry string) (resp *http.Response, text string) {
 	t.Helper()
-	cfg := quick()
+	cfg := splitting(quick())
 	cfg.API.Auth.KeysFile = filepath.Join(t.TempDir(), "keys.yaml")
 	key := newKey(t, cfg.API.Auth.KeysFile, "acme", entry)
 	base, _ := startUp(t, cfg)
@@ -235,7 +235,7 @@ func readAll(t *testing.T, resp *http.Response) string {
 // tooMany sends a request while the only one that is allowed runs.
 func tooMany(t *testing.T) (*http.Response, string) {
 	t.Helper()
-	cfg := quick()
+	cfg := splitting(quick())
 	cfg.Router.All.Requests = 1
 	cfg.Sim.Faults.Hang = true
 	base, d := startUp(t, cfg)
@@ -253,7 +253,7 @@ func tooMany(t *testing.T) (*http.Response, string) {
 	}()
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
-	for limit := time.After(30 * time.Second); handles(t, d, "baton_requests_in_flight", "") == 0; {
+	for limit := time.After(30 * time.Second); metric(t, d.proc.reg, "baton_requests_in_flight", "") == 0; {
 		select {
 		case <-tick.C:
 		case <-limit:
@@ -270,7 +270,7 @@ func tooMany(t *testing.T) (*http.Response, string) {
 // noWorkers sends a request to a frontend that is alone.
 func noWorkers(t *testing.T) (*http.Response, string) {
 	t.Helper()
-	cfg := quick()
+	cfg := splitting(quick())
 	cfg.Up = Up{}
 	ctx, cancel := context.WithCancel(t.Context())
 	d, err := newDeployment(ctx, &cfg, t.Output())

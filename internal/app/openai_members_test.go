@@ -180,7 +180,7 @@ type memberCase struct {
 }
 
 func TestOpenAIDocMembers(t *testing.T) {
-	cfg := quick()
+	cfg := splitting(quick())
 	up := startTapped(t, cfg)
 	var cases []*memberCase
 	for _, list := range [][]member{acted, passed} {
@@ -237,7 +237,7 @@ func TestOpenAIDocMembers(t *testing.T) {
 }
 
 func TestOtherEndpointsRunWholeByteForByte(t *testing.T) {
-	up := startTapped(t, quick())
+	up := startTapped(t, splitting(quick()))
 	const message = `{ "model":"meta-llama/Meta-Llama-3.1-70B-Instruct","messages":[{"role":"user","content":"hi"}],"max_tokens":9`
 	for i, c := range []struct{ path, body string }{
 		{"/v1/embeddings", `{ "input":["caf\u00e9","b"],"brand_new":9007199254740993}`},
@@ -264,7 +264,7 @@ func TestOtherEndpointsRunWholeByteForByte(t *testing.T) {
 }
 
 func TestReadingEndpointsAreAsDescribed(t *testing.T) {
-	up := startTapped(t, quick())
+	up := startTapped(t, splitting(quick()))
 	const one = "/v1/models/{model}"
 	for _, c := range []struct{ path, described string }{
 		{"/v1/models", "/v1/models"},

@@ -29,7 +29,7 @@ func printScreen(w io.Writer, cfg *Config, addr net.Addr, d *deployment) {
     model             %s (simulated, profile %s)
     NATS              %s
 `, base, cfg.Sim.Model, cfg.Sim.Profile, nats)
-	for _, role := range []wire.Role{wire.RolePrefill, wire.RoleDecode} {
+	for _, role := range []wire.Role{wire.RolePrefill, wire.RoleDecode, wire.RoleBoth} {
 		for _, s := range d.engines {
 			if s.role == role {
 				fmt.Fprintf(w, "    %-17s engine %s\n", s.worker, s.url())

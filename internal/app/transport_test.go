@@ -14,7 +14,7 @@ import (
 // Whatever headers a client sends, an engine sees baton's own, and the client's trace.
 func TestNoHeaderOfAClientReachesAnEngine(t *testing.T) {
 	const trace = "0af7651916cd43dd8448eb211c80319c"
-	cfg := quick()
+	cfg := splitting(quick())
 	engines := &recorder{}
 	base, _ := startUpOn(t, cfg, network{listen: net.Listen, dial: engines.dial})
 	own := []string{"Accept", "Content-Length", "Content-Type", "Traceparent", "User-Agent", "X-Request-Id"}
@@ -85,7 +85,7 @@ func (l *lockedLog) String() string {
 }
 
 func TestOperatorsListenerOfAFrontend(t *testing.T) {
-	cfg := quick()
+	cfg := splitting(quick())
 	cfg.API.AdminListen = "127.0.0.1:0"
 	cfg.Log.Level = 0
 	log := new(lockedLog)

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -80,14 +81,29 @@ func newDeploymentOn(ctx context.Context, cfg *Config, logs io.Writer, on networ
 	if d.proc, err = open(ctx, cfg, "up", d.nats, logs); err != nil {
 		return nil, err
 	}
-	for role, n := range map[wire.Role]int{wire.RolePrefill: cfg.Up.Prefill, wire.RoleDecode: cfg.Up.Decode} {
+	for role, n := range map[wire.Role]int{wire.RolePrefill: cfg.Up.Prefill, wire.RoleDecode: cfg.Up.Decode, wire.RoleBoth: cfg.Up.Both} {
 		for range n {
-			if err := d.addEngine(cfg.Sim, role); err != nil {
+			if err := d.addEngine(cfg.Up.engine(cfg.Sim, role), role); err != nil {
 				return nil, err
 			}
 		}
 	}
 	return d, nil
+}
+
+// engine is the configuration of a simulated engine with the batches of its role.
+func (u *Up) engine(cfg enginesim.Config, role wire.Role) enginesim.Config {
+	cfg.Role = string(role)
+	switch role {
+	case wire.RolePrefill:
+		cfg.MaxBatchTokens = cmp.Or(u.PrefillBatch, cfg.MaxBatchTokens)
+	case wire.RoleDecode:
+		cfg.MaxBatchTokens = cmp.Or(u.DecodeBatch, cfg.MaxBatchTokens)
+		cfg.LongPrefillThreshold = cmp.Or(u.DecodeChunk, cfg.LongPrefillThreshold)
+		cfg.Faults.Slow = cmp.Or(u.DecodeSlow, cfg.Faults.Slow)
+	case wire.RoleBoth, wire.RoleFrontend:
+	}
+	return cfg
 }
 
 func (d *deployment) addEngine(cfg enginesim.Config, role wire.Role) error {
@@ -97,7 +113,6 @@ func (d *deployment) addEngine(cfg enginesim.Config, role wire.Role) error {
 	}
 	s := &simulated{role: role, worker: newID(role), ln: ln}
 	d.engines = append(d.engines, s)
-	cfg.Role = string(role)
 	s.engine, err = enginesim.New(cfg, enginesim.Options{Log: d.proc.log, Listen: d.network.listen, Dial: d.network.dial})
 	return err
 }

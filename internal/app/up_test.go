@@ -10,13 +10,17 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/baton-llm/baton/internal/bus"
 	"github.com/baton-llm/baton/internal/enginesim"
 	"github.com/baton-llm/baton/internal/natsd"
+	"github.com/baton-llm/baton/router/schedule"
+	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
 	"golang.org/x/sync/errgroup"
 )
@@ -149,38 +153,75 @@ func proof(t *testing.T, body string, tokens int) string {
 	return enginesim.Proof(digest, tokens)
 }
 
-func TestManyStreamsProveTheirPath(t *testing.T) {
-	cfg := quick()
-	base, d := startUp(t, cfg)
-	const streams, tokens = 500, 20
-	var g errgroup.Group
-	for i := range streams {
-		body := chatBody(cfg.Sim.Model, fmt.Sprintf("question %d: %s", i, strings.Repeat("why? ", i%50)), tokens)
-		want := proof(t, body, tokens)
-		g.Go(func() error {
-			got, err := streamChat(t.Context(), http.DefaultClient, base, body)
-			if err == nil && got != want {
-				err = fmt.Errorf("text %q, want %q", got, want)
-			}
-			if err != nil {
-				return fmt.Errorf("stream %d: %w", i, err)
-			}
-			return nil
-		})
-	}
-	if err := g.Wait(); err != nil {
-		t.Fatal(err)
-	}
-	nothingHeld(t, d)
+// splitting has every request split that can be.
+func splitting(cfg Config) Config {
+	cfg.Schedule.Mode, cfg.Schedule.ShortPrompt = schedule.Split, 0
+	return cfg
 }
 
-// nothingHeld waits until no engine runs anything, no KV block is pinned for a reader, and no
-// ledger has an open handle.
-func nothingHeld(t *testing.T, d *deployment) {
+// words is a prompt of n tokens and some, by the simulated engine's count.
+func words(n int) string { return strings.Repeat("why ", n) }
+
+// Whatever way a request takes, its text proves that its own prompt was computed, and handed over where
+// it was.
+func TestManyStreamsProveTheirPath(t *testing.T) {
+	elastic, aggregated := quick(), quick()
+	elastic.Sim.TimeScale = 20
+	aggregated.Schedule.Mode = schedule.Aggregated
+	aggregated.Up = Up{Both: 3}
+	for name, c := range map[string]struct {
+		cfg     Config
+		streams int
+		places  []string // that are taken
+	}{
+		"elastic":    {elastic, 500, []string{"split", "whole"}},
+		"split":      {splitting(quick()), 200, []string{"split"}},
+		"aggregated": {aggregated, 200, []string{"whole"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			base, d := startUp(t, c.cfg)
+			const tokens = 20
+			var g errgroup.Group
+			for i := range c.streams {
+				length := i % 50
+				if i%4 == 0 {
+					length = 600 + 3*i
+				}
+				body := chatBody(c.cfg.Sim.Model, fmt.Sprintf("question %d: %s", i, words(length)), tokens)
+				want := proof(t, body, tokens)
+				g.Go(func() error {
+					got, err := streamChat(t.Context(), http.DefaultClient, base, body)
+					if err == nil && got != want {
+						err = fmt.Errorf("text %q, want %q", got, want)
+					}
+					if err != nil {
+						return fmt.Errorf("stream %d: %w", i, err)
+					}
+					return nil
+				})
+			}
+			if err := g.Wait(); err != nil {
+				t.Fatal(err)
+			}
+			nothingHeld(t, d)
+			for _, place := range []string{"split", "whole"} {
+				n := metric(t, d.proc.reg, "baton_dispatch_assigned_total", place)
+				if want := slices.Contains(c.places, place); n > 0 != want {
+					t.Errorf("%v requests were placed %s, want some: %v", n, place, want)
+				}
+			}
+		})
+	}
+}
+
+// nothingHeld waits until no engine runs anything, no KV block is pinned for a reader, no ledger has an
+// open handle, no job is queued and no dispatcher holds one. The ledgers are those of d's process, or of
+// others with registries of their own.
+func nothingHeld(t *testing.T, d *deployment, others ...*prometheus.Registry) {
 	t.Helper()
-	deadline := time.NewTimer(30 * time.Second)
+	deadline := time.NewTimer(45 * time.Second)
 	defer deadline.Stop()
-	tick := time.NewTicker(20 * time.Millisecond)
+	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
 	for {
 		held := ""
@@ -189,8 +230,18 @@ func nothingHeld(t *testing.T, d *deployment) {
 				held += fmt.Sprintf("%s: %+v\n", s.worker, st)
 			}
 		}
-		if open := handles(t, d, "baton_kv_handles_open", ""); open > 0 {
-			held += fmt.Sprintf("ledgers: %v handles open\n", open)
+		for _, reg := range append(others, d.proc.reg) {
+			if open := metric(t, reg, "baton_kv_handles_open", ""); open > 0 {
+				held += fmt.Sprintf("ledgers: %v handles open\n", open)
+			}
+		}
+		if n := metric(t, d.proc.reg, "baton_dispatch_held_jobs", ""); n != 0 {
+			held += fmt.Sprintf("the dispatcher holds %v jobs\n", n)
+		}
+		for name, stats := range map[string]func(context.Context) (bus.Depth, error){"prefill": d.proc.bus.Prefill().Stats, "decode": d.proc.bus.Decode().Stats} {
+			if depth, err := stats(t.Context()); err != nil || depth.Messages > 0 {
+				held += fmt.Sprintf("%s queue: %d jobs, %v\n", name, depth.Messages, err)
+			}
 		}
 		if held == "" {
 			return
@@ -198,13 +249,13 @@ func nothingHeld(t *testing.T, d *deployment) {
 		select {
 		case <-tick.C:
 		case <-deadline.C:
-			t.Fatalf("engines still hold:\n%s", held)
+			t.Fatalf("still held:\n%s", held)
 		}
 	}
 }
 
 func TestClientsThatLeaveFreeEverything(t *testing.T) {
-	cfg := quick()
+	cfg := splitting(quick())
 	cfg.Sim.TimeScale = 1
 	cfg.Sim.Lease, cfg.Prefill.Lease = 8*time.Second, 8*time.Second
 	base, d := startUp(t, cfg)
@@ -223,25 +274,25 @@ func TestClientsThatLeaveFreeEverything(t *testing.T) {
 	nothingHeld(t, d)
 	// An abort that crosses the engine's answer leaves blocks whose handle nobody has ever seen;
 	// only the end of the lease frees those. No handle that baton has seen may end so.
-	if n := handles(t, d, "baton_kv_handles_ended_total", "expired"); n > 0 {
+	if n := metric(t, d.proc.reg, "baton_kv_handles_ended_total", "expired"); n > 0 {
 		t.Errorf("%v handles expired although somebody knew them", n)
 	}
 }
 
-// handles sums a metric of the handle ledgers; end selects one label value unless it is empty.
-func handles(t *testing.T, d *deployment, metric, end string) (sum float64) {
+// metric sums a counter or gauge; label selects one label value unless it is empty.
+func metric(t *testing.T, reg *prometheus.Registry, name, label string) (sum float64) {
 	t.Helper()
-	families, err := d.proc.reg.Gather()
+	families, err := reg.Gather()
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, family := range families {
 		for _, m := range family.GetMetric() {
-			match := end == ""
+			match := label == ""
 			for _, l := range m.GetLabel() {
-				match = match || l.GetValue() == end
+				match = match || l.GetValue() == label
 			}
-			if match && family.GetName() == metric {
+			if match && family.GetName() == name {
 				sum += m.GetGauge().GetValue() + m.GetCounter().GetValue()
 			}
 		}
@@ -250,7 +301,7 @@ func handles(t *testing.T, d *deployment, metric, end string) (sum float64) {
 }
 
 func TestUnaryAnswerAndWholeRequests(t *testing.T) {
-	cfg := quick()
+	cfg := splitting(quick())
 	base, _ := startUp(t, cfg)
 	for name, body := range map[string]string{
 		"split":       `{"model":%q,"messages":[{"role":"user","content":"hello"}],"max_tokens":5,"ignore_eos":true}`,
@@ -282,30 +333,47 @@ func TestUnaryAnswerAndWholeRequests(t *testing.T) {
 	}
 }
 
-func TestLargeBodyTakesTheClaimCheck(t *testing.T) {
-	cfg := quick()
-	cfg.Sim.MaxModelLen = 1 << 20
-	base, d := startUp(t, cfg)
-	body := chatBody(cfg.Sim.Model, strings.Repeat("0123456789abcdef", 100_000), 3)
-	got, err := streamChat(t.Context(), http.DefaultClient, base, body)
-	if err != nil {
-		t.Fatal(err)
+// A body may travel in its job, wait at the frontend for whoever runs the job, or be stored.
+func TestBodiesOfAnySizeArrive(t *testing.T) {
+	elastic := quick()
+	for name, cfg := range map[string]Config{"elastic": elastic, "split": splitting(quick())} {
+		cfg.Sim.MaxModelLen = 1 << 20
+		base, d := startUp(t, cfg)
+		for what, size := range map[string]int{"inline": 100, "asked for": 100_000, "stored": 1_600_000} {
+			t.Run(name+" "+what, func(t *testing.T) {
+				body := chatBody(cfg.Sim.Model, strings.Repeat("0123456789abcdef", size/16), 3)
+				got, err := streamChat(t.Context(), http.DefaultClient, base, body)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if want := proof(t, body, 3); got != want {
+					t.Errorf("text %q, want %q", got, want)
+				}
+			})
+		}
+		nothingHeld(t, d)
 	}
-	if want := proof(t, body, 3); got != want {
-		t.Errorf("text %q, want %q", got, want)
-	}
-	nothingHeld(t, d)
 }
 
-func TestReadinessNamesWhatIsMissing(t *testing.T) {
-	cfg := quick()
-	base, _ := startUp(t, cfg)
-	resp, err := http.Get(base + "/readyz")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		t.Errorf("GET /readyz = %d", resp.StatusCode)
+func TestReadyWithAnyWorkersThatTogetherDoAll(t *testing.T) {
+	for name, up := range map[string]Up{"pair": {Prefill: 1, Decode: 1}, "both": {Both: 1}} {
+		t.Run(name, func(t *testing.T) {
+			cfg := quick()
+			cfg.Up = up
+			base, _ := startUp(t, cfg)
+			resp, err := http.Get(base + "/readyz")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer resp.Body.Close()
+			if resp.StatusCode != http.StatusOK {
+				t.Errorf("GET /readyz = %d", resp.StatusCode)
+			}
+			body := chatBody(cfg.Sim.Model, words(1000), 5)
+			got, err := streamChat(t.Context(), http.DefaultClient, base, body)
+			if want := proof(t, body, 5); err != nil || got != want {
+				t.Errorf("text %q, %v, want %q", got, err, want)
+			}
+		})
 	}
 }

@@ -7,10 +7,8 @@ import (
 	"io"
 	"log/slog"
 	"net"
-	"sync"
-	"time"
 
-	"github.com/baton-llm/baton/decode"
+	"github.com/baton-llm/baton/internal/bus"
 	"github.com/baton-llm/baton/internal/engine"
 	"github.com/baton-llm/baton/internal/fleet"
 	"github.com/baton-llm/baton/internal/relay"
@@ -18,7 +16,6 @@ import (
 	"github.com/baton-llm/baton/internal/wire"
 	"github.com/baton-llm/baton/internal/worker"
 	"github.com/baton-llm/baton/kvtransfer"
-	"github.com/baton-llm/baton/prefill"
 	"github.com/prometheus/client_golang/prometheus"
 )
 
@@ -42,12 +39,6 @@ func RunWorker(ctx context.Context, cfg *Config, role wire.Role, logs io.Writer)
 	return errors.Join(err, infra.stop())
 }
 
-// stage is what the two kinds of worker have in common.
-type stage interface {
-	Run(ctx context.Context) error
-	Load() wire.Load
-}
-
 // worker runs one worker named id until ctx ends and it has drained.
 func (p *process) worker(ctx context.Context, id string, role wire.Role, url string, dial dialer) error {
 	connector, err := kvtransfer.ByName(p.cfg.Worker.Connector)
@@ -60,22 +51,15 @@ func (p *process) worker(ctx context.Context, id string, role wire.Role, url str
 	probe := newEngineProbe(client, p.cfg.Worker.Announce)
 	sender := relay.NewSender(id, p.bus.Publish, p.cfg.Relay, p.reg, log)
 
-	var work stage
-	var handles func(sender string, c wire.Control)
-	switch role {
-	case wire.RolePrefill:
-		w := p.prefillWorker(id, url, connector, client, probe, sender, reg)
-		work, handles = w, w.Control
-	case wire.RoleDecode:
-		work, handles = p.decodeWorker(id, connector, client, probe, sender, reg), func(string, wire.Control) {}
-	case wire.RoleFrontend:
-		return errors.New("a frontend is no worker")
+	parts := p.stages(id, url, role, connector, client, sender, reg, log)
+	if parts == nil {
+		return fmt.Errorf("role %s is no worker's", role)
 	}
 
 	stop, err := p.bus.Subscribe(wire.ControlSubject(id), func(batch []byte) {
 		err := wire.ReadControls(batch, func(from string, c wire.Control) {
 			sender.Control(from, c)
-			handles(from, c)
+			parts.control(from, c)
 		})
 		if err != nil {
 			log.WarnContext(ctx, "control batch not read", slog.Any("error", err))
@@ -85,129 +69,36 @@ func (p *process) worker(ctx context.Context, id string, role wire.Role, url str
 		return fmt.Errorf("subscribe to control messages: %w", err)
 	}
 	defer stop()
+	forget, err := p.bus.Prefill().Receive(wire.AssignSubject(id), func(d *bus.Delivery[wire.PrefillJob]) { parts.assigned.Put(worker.Deliver(d)) })
+	if err != nil {
+		return fmt.Errorf("subscribe to assigned jobs: %w", err)
+	}
+	defer forget()
+	quiet, err := p.bus.Subscribe(wire.HelloSubject, func([]byte) { parts.reporter.All() })
+	if err != nil {
+		return fmt.Errorf("subscribe to hellos: %w", err)
+	}
+	defer quiet()
 
 	announcer := fleet.NewAnnouncer(p.bus, p.cfg.Worker.Announce, func() wire.Announcement {
 		models, ready := probe.state()
 		return wire.Announcement{
 			ID: id, Role: role, Version: telemetry.Version(), Started: p.begun, Interval: p.cfg.Worker.Announce,
-			Ready: ready, Leaving: ctx.Err() != nil, Models: models, Engine: url, Load: work.Load(),
+			Ready: ready, Leaving: ctx.Err() != nil, Models: models, Engine: url, Load: parts.load(),
 		}
 	}, log)
 	probe.changed = announcer.Now
+	told := context.AfterFunc(ctx, announcer.Now) // that it is leaving: dispatchers shall send nothing more
+	defer told()
 	infra := newLayer(ctx)
 	infra.run(sender.Run)
+	infra.run(parts.reporter.Run)
 	infra.run(announcer.Run)
 	infra.run(probe.Run)
 	bound, release := infra.bind(ctx)
 	defer release()
-	select {
-	case <-probe.first: // so that the first job is pulled at once, not after a round of waiting
-	case <-bound.Done():
-	}
-	return errors.Join(work.Run(bound), infra.stop())
-}
-
-func (p *process) prefillWorker(id, url string, connector kvtransfer.Connector, client *engine.Client, probe *engineProbe, sender *relay.Sender, reg prometheus.Registerer) *prefill.Worker {
-	return prefill.New(p.cfg.Prefill, id, prefill.Deps{
-		Jobs: worker.FromQueue(p.bus.Prefill()),
-		Next: func(ctx context.Context, job *wire.DecodeJob) error {
-			_, err := p.bus.Decode().Publish(ctx, job)
-			return err
-		},
-		QueueDepth: func(ctx context.Context) (int, error) {
-			depth, err := p.bus.Decode().Stats(ctx)
-			return int(depth.Messages), err
-		},
-		Frames: worker.FromSender(sender), Bodies: p.bus, Engine: client, EngineURL: url, Models: probe.models, Connector: connector,
-		Ledger: kvtransfer.NewLedger(reg), Registerer: reg, Tracer: p.tracer, Log: p.log,
-	})
-}
-
-func (p *process) decodeWorker(id string, connector kvtransfer.Connector, client *engine.Client, probe *engineProbe, sender *relay.Sender, reg prometheus.Registerer) *decode.Worker {
-	return decode.New(p.cfg.Decode, id, decode.Deps{
-		Jobs: worker.FromQueue(p.bus.Decode()), Frames: worker.FromSender(sender), Bodies: p.bus, Engine: decode.FromClient(client),
-		Models: probe.models,
-		Capacity: func(ctx context.Context) (int, error) {
-			m, err := client.Metrics(ctx)
-			return m.CapacityTokens, err
-		},
-		Connector: connector, Notify: sender.NotifyWorker, Registerer: reg, Tracer: p.tracer, Log: p.log,
-	})
+	return errors.Join(parts.run(bound), infra.stop())
 }
 
 // dialer opens connections to engines; nil stands for the network.
 type dialer = func(ctx context.Context, network, addr string) (net.Conn, error)
-
-// engineProbe asks an engine again and again whether it lives and what it serves.
-type engineProbe struct {
-	client *engine.Client
-	every  time.Duration
-
-	first   chan struct{} // closed when the engine has become ready for the first time
-	changed func()        // called when the engine has become ready or unready; set before Run
-
-	mu    sync.Mutex
-	cards []wire.Model
-	ready bool
-}
-
-func newEngineProbe(client *engine.Client, every time.Duration) *engineProbe {
-	return &engineProbe{client: client, every: every, first: make(chan struct{})}
-}
-
-// Run probes until ctx ends. An engine that stops answering is not ready, but what it serves is
-// not forgotten.
-func (e *engineProbe) Run(ctx context.Context) error {
-	tick := time.NewTicker(e.every)
-	defer tick.Stop()
-	for {
-		e.ask(ctx)
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-}
-
-// askTime bounds one probe; an engine on a busy machine may be slow to answer and yet live.
-const askTime = 5 * time.Second
-
-func (e *engineProbe) ask(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, askTime)
-	defer cancel()
-	cards, err := e.client.Models(ctx)
-	ready := err == nil && len(cards) > 0
-	e.mu.Lock()
-	changed := ready != e.ready
-	e.ready = ready
-	if ready && e.cards == nil {
-		close(e.first)
-	}
-	if ready {
-		e.cards = cards
-	}
-	e.mu.Unlock()
-	if changed {
-		e.changed()
-	}
-}
-
-func (e *engineProbe) state() (cards []wire.Model, ready bool) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return e.cards, e.ready
-}
-
-// models is what the engine serves now; nothing while it does not answer, so that no job is pulled.
-func (e *engineProbe) models() []string {
-	cards, ready := e.state()
-	if !ready {
-		return nil
-	}
-	ids := make([]string, len(cards))
-	for i, card := range cards {
-		ids[i] = card.ID
-	}
-	return ids
-}

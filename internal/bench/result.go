@@ -67,3 +67,19 @@ type Result struct {
 	Interrupted    bool
 	Records        []Record // of the requests that were sent or skipped, in the order of the plan
 }
+
+// Stretch multiplies all times of a run whose server was made scale times faster than what it
+// stands for.
+func (r *Result) Stretch(scale float64) {
+	by := func(d *time.Duration) { *d = time.Duration(float64(*d) * scale) }
+	by(&r.Duration)
+	for i := range r.Records {
+		rec := &r.Records[i]
+		for _, d := range []*time.Duration{&rec.Due, &rec.Start, &rec.TTFT, &rec.Latency, &rec.End} {
+			by(d)
+		}
+		for j := range rec.ITL {
+			by(&rec.ITL[j])
+		}
+	}
+}

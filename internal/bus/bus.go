@@ -64,16 +64,16 @@ func Connect(ctx context.Context, cfg Config, name string, inproc nats.InProcess
 	b.prefill = newQueue(b, queueSpec[wire.PrefillJob]{
 		name: "prefill", stream: wire.PrefillStream, subjects: wire.PrefillSubjects, cfg: cfg.Prefill,
 		maxBytes: cfg.maxBytes(cfg.Prefill.MaxBytes, 1<<30, 4<<30),
-		filter:   wire.PrefillFilter,
-		subject:  func(j *wire.PrefillJob) string { return wire.PrefillSubject(j.Model, j.Class) },
-		encode:   (*wire.PrefillJob).Encode, decode: wire.DecodePrefillJob,
+		filter:   wire.PrefillFilter, pinned: true,
+		subject: func(j *wire.PrefillJob) string { return wire.PrefillSubject(j.Model, j.Class) },
+		encode:  (*wire.PrefillJob).Encode, decode: wire.DecodePrefillJob,
 	})
 	b.decode = newQueue(b, queueSpec[wire.DecodeJob]{
 		name: "decode", stream: wire.DecodeStream, subjects: wire.DecodeSubjects, cfg: cfg.Decode,
 		maxBytes: cfg.maxBytes(cfg.Decode.MaxBytes, 1<<30, 4<<30),
-		filter:   wire.DecodeFilter,
-		subject:  func(j *wire.DecodeJob) string { return wire.DecodeSubject(j.Model) },
-		encode:   (*wire.DecodeJob).Encode, decode: wire.DecodeDecodeJob,
+		filter:   wire.DecodeFilter, fleeting: true,
+		subject: func(j *wire.DecodeJob) string { return wire.DecodeSubject(j.Model, j.Worker) },
+		encode:  (*wire.DecodeJob).Encode, decode: wire.DecodeDecodeJob,
 	})
 	if err := b.open(ctx); err != nil {
 		b.nc.Close()

@@ -6,15 +6,22 @@ import (
 	"fmt"
 	"sync/atomic"
 	"time"
-
-	"github.com/nats-io/nats.go/jetstream"
 )
 
 // ErrSettled is returned by the second of Done, Retry and Drop of one delivery.
 var ErrSettled = errors.New("delivery is settled already")
 
+// message is how the server is told of a delivery's end.
+type message interface {
+	DoubleAck(ctx context.Context) error
+	Nak() error
+	NakWithDelay(delay time.Duration) error
+	Term() error
+	InProgress() error
+}
+
 // Delivery is one job in the hands of this process. From Fetch on, the bus keeps it alive at the
-// server until Done, Retry or Drop; whoever holds it must call exactly one of them. A process that
+// server until Done, Retry, Drop, Forget or Forward; whoever holds it must call exactly one of them. A process that
 // dies loses it to another after the queue's ack_wait. Methods are safe for concurrent use.
 type Delivery[J any] struct {
 	Job        J
@@ -22,9 +29,11 @@ type Delivery[J any] struct {
 	Last       bool          // a Retry now would drop the job: it was delivered max_deliver times
 	Queued     time.Duration // publish to this delivery, by the clocks of server and this process
 
-	msg     jetstream.Msg
-	queue   *Queue[J]
-	settled atomic.Bool
+	ack       string // subject that the server takes acknowledgements on
+	msg       message
+	queue     *Queue[J]
+	settled   atomic.Bool
+	forwarded atomic.Bool // and settled
 }
 
 // Done removes the job from the queue and returns when the server has said so. After an error the
@@ -46,6 +55,14 @@ func (d *Delivery[J]) Retry(ctx context.Context, delay time.Duration) error {
 // Drop removes the job without its having been done.
 func (d *Delivery[J]) Drop(ctx context.Context) error {
 	return d.settle(ctx, "drop", func(context.Context) error { return d.msg.Term() })
+}
+
+// Forget lets go of a delivery that the server has given up already and delivered again: nothing is
+// said of it any more.
+func (d *Delivery[J]) Forget() {
+	if d.settled.CompareAndSwap(false, true) {
+		d.queue.forget(d)
+	}
 }
 
 // KeepAlive restarts the job's ack_wait now; the bus does so by itself, so this is only for a

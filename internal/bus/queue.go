@@ -37,11 +37,22 @@ type queueSpec[J any] struct {
 
 	cfg      QueueConfig
 	maxBytes int64
-	filter   func(model string) string
+	filter   func(key string) string // what Fetch's key selects
+	pinned   bool                    // one process at a time gets the jobs of a key
+	fleeting bool                    // a key that nobody fetches any more is forgotten
 	subject  func(*J) string
 	encode   func(*J) (wire.Message, error)
 	decode   func(wire.Message) (J, error)
 }
+
+const (
+	// pinGroup is the only priority group of pinned consumers.
+	pinGroup = "dispatch"
+	// pinTTL is how long the pinned process may go without asking for jobs before another is pinned.
+	pinTTL = 2 * time.Second
+	// fleetingAfter is when the server removes the consumer of a key that nobody fetches.
+	fleetingAfter = 10 * time.Minute
+)
 
 // Queue is a durable work queue of jobs: a job leaves it when a delivery of it is settled. Its
 // methods are safe for concurrent use.
@@ -53,7 +64,7 @@ type Queue[J any] struct {
 
 	mu        sync.Mutex
 	handle    jetstream.Stream
-	consumers map[string]jetstream.Consumer // by model; as many as this process serves
+	consumers map[string]jetstream.Consumer // by key; as many as this process serves
 	open      map[*Delivery[J]]struct{}
 }
 
@@ -181,26 +192,32 @@ func (q *Queue[J]) current() jetstream.Stream {
 	return q.handle
 }
 
-// Fetch yields up to n jobs of model as they come, and ends after n, after wait, when ctx ends or
-// with an error; a job that was under way when ctx ended may still be yielded, or comes again after
-// ack_wait. Who breaks off early hands back what came meanwhile. Jobs are kept alive only once
-// yielded, so a loop body with n > 1 must not block for long. Fetch creates the model's
-// consumer on first use, creates it again when it is lost, and yields an error only if that, or
-// whatever else went wrong, lasts until wait is over.
-func (q *Queue[J]) Fetch(ctx context.Context, model string, n int, wait time.Duration) iter.Seq2[*Delivery[J], error] {
+// Fetch yields up to n jobs of key (a model of prefill jobs, the worker of decode jobs) as they come,
+// and ends after n, soon after wait, when ctx ends or with an error; a job that was under way when ctx
+// ended may still be yielded, or comes again after ack_wait. Who breaks off early hands back what came
+// meanwhile. Jobs are kept alive only once yielded, so a loop body with n > 1 must not block for long.
+// Of prefill jobs one process at a time gets all there are of a model: the one that fetched first, as
+// long as it calls Fetch or Hold more often than every two seconds. Fetch creates the key's consumer on
+// first use, creates it again when it is lost, and yields an error only if that, or whatever else went
+// wrong, lasts until wait is over.
+func (q *Queue[J]) Fetch(ctx context.Context, key string, n int, wait time.Duration) iter.Seq2[*Delivery[J], error] {
 	return func(yield func(*Delivery[J], error) bool) {
-		ctx, cancel := context.WithTimeout(ctx, wait)
+		whole := ctx
+		ctx, cancel := context.WithTimeout(whole, wait)
 		defer cancel()
 		left := n
 		for pause := backoffFirst; left > 0 && ctx.Err() == nil; pause = min(2*pause, backoffMost) {
-			got, err := q.pull(ctx, model, left, yield)
+			got, err := q.pull(ctx, whole, key, left, yield)
 			if left -= got; got > 0 {
 				pause = backoffFirst
 			}
 			if err == nil {
 				return
 			}
-			q.forgetConsumer(model)
+			if errors.Is(err, jetstream.ErrPinIDMismatch) {
+				continue // another may have been pinned; the client has dropped its pin and asks as anyone
+			}
+			q.forgetConsumer(key)
 			if !transient(err) {
 				yield(nil, fmt.Errorf("fetch %s jobs: %w", q.name, err))
 				return
@@ -216,20 +233,46 @@ func (q *Queue[J]) Fetch(ctx context.Context, model string, n int, wait time.Dur
 	}
 }
 
-// pull makes one pull request of n that ends with ctx, which has a deadline. Without an error there
-// is nothing more to fetch now.
-func (q *Queue[J]) pull(ctx context.Context, model string, n int, yield func(*Delivery[J], error) bool) (got int, err error) {
-	consumer, err := q.consumer(ctx, model)
+// patient is a context with a deadline that ends later: the server is to end a pull request at the
+// deadline, and to say so after the last job. Who left before it did would lose the jobs that are on
+// their way for a whole ack_wait.
+type patient struct {
+	context.Context //nolint:containedctx // it is one
+
+	deadline time.Time
+}
+
+func (p patient) Deadline() (time.Time, bool) { return p.deadline, true }
+
+// untilDeadline is a patient ctx for jetstream.FetchContext, which has the server end a request a tenth
+// of the time, and at most a second, before the deadline.
+func untilDeadline(ctx context.Context, remaining time.Duration) context.Context {
+	return patient{ctx, time.Now().Add(remaining + min(remaining/9, time.Second))}
+}
+
+// pull makes one pull request of n that lasts until the deadline of ctx, or until whole ends. Without
+// an error there is nothing more to fetch now.
+func (q *Queue[J]) pull(ctx, whole context.Context, key string, n int, yield func(*Delivery[J], error) bool) (got int, err error) {
+	consumer, err := q.consumer(ctx, key)
 	if errors.Is(ctx.Err(), context.Canceled) {
 		return 0, nil
 	}
 	if err != nil {
 		return 0, err
 	}
-	ctx, cancel := context.WithCancel(ctx)
+	deadline, _ := ctx.Deadline()
+	remaining := time.Until(deadline)
+	if remaining <= 0 {
+		return 0, nil
+	}
+	asking, cancel := context.WithCancel(whole)
 	defer cancel()
-	batch, err := consumer.Fetch(n, jetstream.FetchContext(ctx))
-	if ctx.Err() != nil {
+	opts := []jetstream.FetchOpt{jetstream.FetchContext(untilDeadline(asking, remaining))}
+	if q.pinned {
+		opts = append(opts, jetstream.FetchPriorityGroup(pinGroup))
+	}
+	batch, err := consumer.Fetch(n, opts...)
+	if err != nil && ctx.Err() != nil {
 		return 0, nil
 	}
 	if err != nil {
@@ -276,7 +319,7 @@ func (q *Queue[J]) deliver(ctx context.Context, msg jetstream.Msg) *Delivery[J] 
 	}
 	d := &Delivery[J]{
 		Job: job, Deliveries: int(meta.NumDelivered), Last: meta.NumDelivered == uint64(q.cfg.MaxDeliver),
-		Queued: max(0, time.Since(meta.Timestamp)), msg: msg, queue: q,
+		Queued: max(0, time.Since(meta.Timestamp)), ack: msg.Reply(), msg: msg, queue: q,
 	}
 	q.bus.metrics.delivered.WithLabelValues(q.name).Inc()
 	if d.Deliveries > 1 {
@@ -284,10 +327,15 @@ func (q *Queue[J]) deliver(ctx context.Context, msg jetstream.Msg) *Delivery[J] 
 	} else {
 		q.bus.metrics.wait.WithLabelValues(q.name).Observe(d.Queued.Seconds())
 	}
+	q.hold(d)
+	return d
+}
+
+// hold has a delivery kept alive.
+func (q *Queue[J]) hold(d *Delivery[J]) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.open[d] = struct{}{}
-	return d
 }
 
 func (q *Queue[J]) drop(ctx context.Context, msg jetstream.Msg) {
@@ -308,23 +356,15 @@ func (q *Queue[J]) forget(d *Delivery[J]) {
 	delete(q.open, d)
 }
 
-func (q *Queue[J]) consumer(ctx context.Context, model string) (jetstream.Consumer, error) {
+func (q *Queue[J]) consumer(ctx context.Context, key string) (jetstream.Consumer, error) {
 	q.mu.Lock()
-	c, ok := q.consumers[model]
+	c, ok := q.consumers[key]
 	q.mu.Unlock()
 	if ok {
 		return c, nil
 	}
 	create := func() (jetstream.Consumer, error) {
-		return q.bus.js.CreateOrUpdateConsumer(ctx, q.stream, jetstream.ConsumerConfig{
-			Durable:       wire.Token(model),
-			FilterSubject: q.filter(model),
-			AckPolicy:     jetstream.AckExplicitPolicy,
-			AckWait:       q.cfg.AckWait,
-			MaxDeliver:    -1, // deliver counts: a message past the server's own limit stays in the stream unseen
-			MaxAckPending: maxAckPending,
-			Replicas:      q.bus.cfg.Replicas,
-		})
+		return q.bus.js.CreateOrUpdateConsumer(ctx, q.stream, q.consumerConfig(key))
 	}
 	c, err := create()
 	if lost(err) {
@@ -333,18 +373,37 @@ func (q *Queue[J]) consumer(ctx context.Context, model string) (jetstream.Consum
 		}
 	}
 	if err != nil {
-		return nil, fmt.Errorf("create consumer for model %s: %w", model, err)
+		return nil, fmt.Errorf("create consumer of %s: %w", key, err)
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.consumers[model] = c
+	q.consumers[key] = c
 	return c, nil
 }
 
-func (q *Queue[J]) forgetConsumer(model string) {
+func (q *Queue[J]) consumerConfig(key string) jetstream.ConsumerConfig {
+	cfg := jetstream.ConsumerConfig{
+		Durable:       wire.Token(key),
+		FilterSubject: q.filter(key),
+		AckPolicy:     jetstream.AckExplicitPolicy,
+		AckWait:       q.cfg.AckWait,
+		MaxDeliver:    -1, // deliver counts: a message past the server's own limit stays in the stream unseen
+		MaxAckPending: maxAckPending,
+		Replicas:      q.bus.cfg.Replicas,
+	}
+	if q.pinned {
+		cfg.PriorityPolicy, cfg.PriorityGroups, cfg.PinnedTTL = jetstream.PriorityPolicyPinned, []string{pinGroup}, pinTTL
+	}
+	if q.fleeting {
+		cfg.InactiveThreshold = fleetingAfter
+	}
+	return cfg
+}
+
+func (q *Queue[J]) forgetConsumer(key string) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	delete(q.consumers, model)
+	delete(q.consumers, key)
 }
 
 // keepAlive tells the server three times per ack_wait that the open deliveries are in hand.

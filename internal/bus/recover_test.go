@@ -109,3 +109,21 @@ func TestFetchSaysWhatFailedUntilTheEnd(t *testing.T) {
 		}
 	})
 }
+
+// The server ends a fetch, after its last job. If the client did, jobs that are on their way would be
+// lost until ack_wait is over.
+func TestFetchTakesJobsUntilItsLastMoment(t *testing.T) {
+	inBubble(t, nil, func(f *fixture) {
+		published := make(chan struct{})
+		time.AfterFunc(990*time.Millisecond, func() {
+			defer close(published)
+			f.publish(job("m", 1))
+		})
+		begun := time.Now()
+		got := f.fetch(f.bus, "m", 10, time.Second)
+		if took := time.Since(begun); len(got) != 1 || took > 1500*time.Millisecond {
+			f.Errorf("fetched %d jobs in %v, want the one that came just before the end", len(got), took)
+		}
+		<-published
+	})
+}

@@ -1,6 +1,7 @@
 package enginesim
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net"
@@ -29,8 +30,11 @@ type Config struct {
 	BlockSize            int           `yaml:"block_size" help:"tokens in one KV block"`
 	MaxModelLen          int           `yaml:"max_model_len" help:"most tokens of prompt and answer together; the KV cache may lower it"`
 	Lease                time.Duration `yaml:"lease" help:"how long a prefilled KV cache waits for its reader, in real time (kv_lease_duration)"`
-	TransferGBps         float64       `yaml:"transfer_gbps" help:"gigabytes per second on the link from one prefill engine; 0: at once"`
-	HandoverLatency      time.Duration `yaml:"handover_latency" help:"added to the transfer of each KV cache, in simulated time"`
+	TransferGBps         float64       `yaml:"transfer_gbps" help:"gigabytes per second that an engine sends, and that it receives; 0: at once"`
+	HandoverLatency      time.Duration `yaml:"handover_latency" help:"added to the transfer of each KV cache, in simulated time; 0: the profile's"`
+	HostTime             time.Duration `yaml:"host_time" help:"of each iteration beside its operators, in simulated time; 0: the profile's"`
+	Efficiency           float64       `yaml:"efficiency" help:"an iteration's time as a multiple of its operators'; 0: the profile's"`
+	Unfused              bool          `yaml:"unfused" help:"compute an iteration's prompts and its decodes one after the other"`
 	KVBytesPerToken      int           `yaml:"kv_bytes_per_token" help:"bytes of KV cache per token; 0: the profile's"`
 	SideChannel          string        `yaml:"side_channel" help:"address that other engines read KV caches at; handles name its host, so it must not be a wildcard"`
 	Reasoning            int           `yaml:"reasoning" help:"tokens of reasoning that a chat's answer begins with; 0: the model does not reason"`
@@ -41,18 +45,17 @@ type Config struct {
 // DefaultConfig is a pleasant engine: about 15 ms per token and 20,000 prompt tokens per second.
 func DefaultConfig() Config {
 	return Config{
-		Model:           "meta-llama/Meta-Llama-3.1-70B-Instruct",
-		Profile:         "fast",
-		TimeScale:       1,
-		Role:            roleBoth,
-		MaxBatchTokens:  2048,
-		MaxSeqs:         1024,
-		BlockSize:       16,
-		MaxModelLen:     131072,
-		Lease:           30 * time.Second,
-		TransferGBps:    25,
-		HandoverLatency: 10 * time.Millisecond,
-		SideChannel:     "127.0.0.1:0",
+		Model:          "meta-llama/Meta-Llama-3.1-70B-Instruct",
+		Profile:        "fast",
+		TimeScale:      1,
+		Role:           roleBoth,
+		MaxBatchTokens: 2048,
+		MaxSeqs:        1024,
+		BlockSize:      16,
+		MaxModelLen:    131072,
+		Lease:          30 * time.Second,
+		TransferGBps:   25,
+		SideChannel:    "127.0.0.1:0",
 	}
 }
 
@@ -80,9 +83,22 @@ func (c Config) Validate() error {
 	fault(c.Lease < 6*time.Millisecond, "sim.lease is %s, want 6ms or more", c.Lease)
 	fault(!(c.TransferGBps >= 0), "sim.transfer_gbps is %v, want 0 or more", c.TransferGBps)
 	fault(c.HandoverLatency < 0, "sim.handover_latency is %s, want 0 or more", c.HandoverLatency)
+	fault(c.HostTime < 0, "sim.host_time is %s, want 0 or more", c.HostTime)
+	fault(!(c.Efficiency >= 0), "sim.efficiency is %v, want 0 or more", c.Efficiency)
 	fault(c.KVBytesPerToken < 0, "sim.kv_bytes_per_token is %d, want 0 or more", c.KVBytesPerToken)
 	fault(c.Reasoning < 0, "sim.reasoning is %d, want 0 or more", c.Reasoning)
 	host, _, err := net.SplitHostPort(c.SideChannel)
 	fault(err != nil || host == "" || host == "0.0.0.0" || host == "::", "sim.side_channel is %q, want a host that other engines reach, and a port", c.SideChannel)
 	return errors.Join(append(errs, c.Faults.validate())...)
+}
+
+// of fills in what the profile decides.
+func (c Config) of(p *profile) Config {
+	c.KVTokens = cmp.Or(c.KVTokens, p.KV)
+	c.KVBytesPerToken = cmp.Or(c.KVBytesPerToken, p.BytesPerToken)
+	c.HandoverLatency = cmp.Or(c.HandoverLatency, p.Handover)
+	c.HostTime = cmp.Or(c.HostTime, p.HostTime)
+	c.Efficiency = cmp.Or(c.Efficiency, p.Efficiency)
+	c.MaxModelLen = min(c.MaxModelLen, c.KVTokens/c.BlockSize*c.BlockSize)
+	return c
 }

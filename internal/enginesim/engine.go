@@ -34,22 +34,23 @@ type Engine struct {
 	requests atomic.Uint64 // generation requests, for Faults.Every
 	tasks    sync.WaitGroup
 
-	mu       sync.Mutex
-	faults   Faults
-	id       string          // engine_id in handles; a restarted engine has a new one
-	ctx      context.Context //nolint:containedctx // Run's, for the pulls that the scheduler starts.
-	host     string          // of the side channel
-	port     int
-	stopped  bool
-	pool     *pool
-	waiting  []*sequence // in the order of arrival; those that were preempted first
-	pulling  []*sequence
-	running  []*sequence
-	pins     map[string]*pin
-	gone     map[string]string    // digests of the last handles that ended, by id
-	goneIDs  []string             // the oldest first
-	linkFree map[string]time.Time // when the link from a side channel is free
-	count    Stats
+	mu      sync.Mutex
+	faults  Faults
+	id      string          // engine_id in handles; a restarted engine has a new one
+	ctx     context.Context //nolint:containedctx // Run's, for the pulls that the scheduler starts.
+	host    string          // of the side channel
+	port    int
+	stopped bool
+	pool    *pool
+	waiting []*sequence // in the order of arrival; those that were preempted first
+	pulling []*sequence
+	ready   []*sequence // in the order in which their KV caches came
+	running []*sequence
+	pins    map[string]*pin
+	gone    map[string]string // digests of the last handles that ended, by id
+	goneIDs []string          // the oldest first
+	out, in link              // KV caches that others read here, and that this engine reads
+	count   Stats
 }
 
 // Stats are counts of one engine. Those of the first group are of this moment; a leak is what
@@ -72,6 +73,7 @@ type Stats struct {
 	Generated     int // tokens
 	PrefixQueries int // prompt tokens looked up in the prefix cache
 	PrefixHits    int // of them found
+	ExternalHits  int // prompt tokens that came from other engines
 }
 
 // New returns an engine that does nothing before Run.
@@ -83,12 +85,7 @@ func New(cfg Config, opts Options) (*Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	if cfg.KVTokens == 0 {
-		cfg.KVTokens = p.KV
-	}
-	if cfg.KVBytesPerToken == 0 {
-		cfg.KVBytesPerToken = p.BytesPerToken
-	}
+	cfg = cfg.of(p)
 	if opts.Log == nil {
 		opts.Log = slog.New(slog.DiscardHandler)
 	}
@@ -101,9 +98,8 @@ func New(cfg Config, opts Options) (*Engine, error) {
 	e := &Engine{
 		cfg: cfg, opts: opts, profile: p, faults: cfg.Faults, id: newUUID(),
 		wake: make(chan struct{}, 1), beat: make(chan struct{}, 1), pool: newPool(cfg.KVTokens / cfg.BlockSize),
-		pins: map[string]*pin{}, gone: map[string]string{}, linkFree: map[string]time.Time{},
+		pins: map[string]*pin{}, gone: map[string]string{},
 	}
-	e.cfg.MaxModelLen = min(cfg.MaxModelLen, e.pool.size()*cfg.BlockSize)
 	e.metrics = newMetrics(e)
 	e.handler = e.routes()
 	return e, nil
@@ -175,7 +171,7 @@ func (e *Engine) Stats() Stats {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	s := e.count
-	s.Running, s.Waiting = len(e.running), len(e.waiting)+len(e.pulling)
+	s.Running, s.Waiting = len(e.running), len(e.waiting)+len(e.pulling)+len(e.ready)
 	s.KVUsedTokens = e.pool.used() * e.cfg.BlockSize
 	for _, p := range e.pins {
 		s.PinnedBlocks += len(p.blocks)

@@ -10,11 +10,12 @@ import (
 
 // metrics are the engine's, under vLLM's names, on a registry of their own.
 type metrics struct {
-	registry    *prometheus.Registry
-	prompt      prometheus.Counter
-	firstToken  prometheus.Histogram
-	interToken  prometheus.Histogram
-	transferred prometheus.Histogram
+	registry     *prometheus.Registry
+	prompt       prometheus.Counter
+	firstToken   prometheus.Histogram
+	interToken   prometheus.Histogram
+	transferred  prometheus.Histogram
+	transferTime prometheus.Histogram
 }
 
 func newMetrics(e *Engine) *metrics {
@@ -34,6 +35,7 @@ func newMetrics(e *Engine) *metrics {
 	counter("vllm:num_preemptions_total", "Cumulative number of preemptions from the engine.", func(s Stats) int { return s.Preemptions })
 	counter("vllm:prefix_cache_queries_total", "Prefix cache queries, in terms of number of queried tokens.", func(s Stats) int { return s.PrefixQueries })
 	counter("vllm:prefix_cache_hits_total", "Prefix cache hits, in terms of number of cached tokens.", func(s Stats) int { return s.PrefixHits })
+	counter("vllm:external_prefix_cache_hits_total", "Prompt tokens whose KV cache came from another engine.", func(s Stats) int { return s.ExternalHits })
 	counter("vllm:nixl_num_kv_expired_reqs_total", "Number of requests that had their KV expire.", func(s Stats) int { return s.Expired })
 	counter("vllm:nixl_num_failed_transfers_total", "Number of failed NIXL KV cache transfers.", func(s Stats) int { return s.FailedPulls })
 	f.NewGauge(prometheus.GaugeOpts{Name: "vllm:cache_config_info", Help: "Information of the LLMEngine CacheConfig.", ConstLabels: prometheus.Labels{
@@ -41,11 +43,12 @@ func newMetrics(e *Engine) *metrics {
 	}}).Set(1)
 	seconds := []float64{.001, .005, .01, .02, .04, .06, .08, .1, .25, .5, .75, 1, 2.5, 5, 7.5, 10, 20, 40, 80, 160, 640, 2560}
 	return &metrics{
-		registry:    registry,
-		prompt:      f.NewCounter(prometheus.CounterOpts{Name: "vllm:prompt_tokens_total", Help: "Number of prefill tokens processed."}),
-		firstToken:  f.NewHistogram(prometheus.HistogramOpts{Name: "vllm:time_to_first_token_seconds", Help: "Histogram of time to first token in seconds.", Buckets: seconds}),
-		interToken:  f.NewHistogram(prometheus.HistogramOpts{Name: "vllm:inter_token_latency_seconds", Help: "Histogram of inter-token latency in seconds.", Buckets: seconds}),
-		transferred: f.NewHistogram(prometheus.HistogramOpts{Name: "vllm:nixl_bytes_transferred", Help: "Histogram of bytes transferred per NIXL KV Cache transfers.", Buckets: prometheus.ExponentialBuckets(2048, 4, 14)}),
+		registry:     registry,
+		prompt:       f.NewCounter(prometheus.CounterOpts{Name: "vllm:prompt_tokens_total", Help: "Number of prefill tokens processed."}),
+		firstToken:   f.NewHistogram(prometheus.HistogramOpts{Name: "vllm:time_to_first_token_seconds", Help: "Histogram of time to first token in seconds.", Buckets: seconds}),
+		interToken:   f.NewHistogram(prometheus.HistogramOpts{Name: "vllm:inter_token_latency_seconds", Help: "Histogram of inter-token latency in seconds.", Buckets: seconds}),
+		transferTime: f.NewHistogram(prometheus.HistogramOpts{Name: "vllm:nixl_xfer_time_seconds", Help: "Time from the start of reading a KV cache to its end.", Buckets: seconds}),
+		transferred:  f.NewHistogram(prometheus.HistogramOpts{Name: "vllm:nixl_bytes_transferred", Help: "Histogram of bytes transferred per NIXL KV Cache transfers.", Buckets: prometheus.ExponentialBuckets(2048, 4, 14)}),
 	}
 }
 

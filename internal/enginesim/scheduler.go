@@ -64,13 +64,13 @@ func (e *Engine) plan() (time.Duration, bool) {
 		return 0, false
 	}
 	b, preempted := e.fill()
-	if b.tokens == 0 && preempted { // what ran gave its blocks back, so something may start
+	if b.tokens() == 0 && preempted { // what ran gave its blocks back, so something may start
 		b, _ = e.fill()
 	}
-	if b.tokens == 0 {
+	if b.tokens() == 0 {
 		return 0, false
 	}
-	took := e.scaled(e.profile.duration(b))
+	took := e.scaled(e.cfg.duration(e.profile, b))
 	if e.faults.Slow > 0 {
 		took = time.Duration(float64(took) * e.faults.Slow)
 	}
@@ -78,30 +78,21 @@ func (e *Engine) plan() (time.Duration, bool) {
 	return took, true
 }
 
-// fill plans decodes first, then prompts that run, then new ones.
+// fill plans as vLLM does: one budget for what runs, in the order of admission, then for what waits.
+// So a prompt that is admitted before a sequence may leave no token for it.
 func (e *Engine) fill() (b batch, preempted bool) {
-	budget := e.cfg.MaxBatchTokens
+	budget, most := e.cfg.MaxBatchTokens, e.longestPart()
 	for i := 0; i < len(e.running) && budget > 0; i++ {
-		s := e.running[i]
-		if s.known()-s.computed != 1 {
-			continue
-		}
-		before := len(e.running)
+		s, before := e.running[i], len(e.running)
 		got := e.grow(s)
 		preempted = preempted || len(e.running) < before
 		if !got {
 			break // s was the last one and gave way itself
 		}
-		s.planned = 1
-		budget--
-	}
-	for _, s := range e.running {
-		if s.planned == 0 {
-			budget -= e.planPrompt(s, budget)
-		}
+		budget -= s.plan(budget, most)
 	}
 	if !preempted {
-		e.admit(budget)
+		e.admit(budget, most)
 	}
 	for _, s := range e.running {
 		if s.planned > 0 {
@@ -111,14 +102,13 @@ func (e *Engine) fill() (b batch, preempted bool) {
 	return b, preempted
 }
 
-// planPrompt plans the next part of a prompt within the budget and returns its tokens.
-func (e *Engine) planPrompt(s *sequence, budget int) int {
-	n := min(s.known()-s.computed, budget)
-	if e.cfg.LongPrefillThreshold > 0 {
-		n = min(n, e.cfg.LongPrefillThreshold)
+// longestPart is the most tokens of one prompt in an iteration. A prompt that is alone starves
+// nobody and may have them all.
+func (e *Engine) longestPart() int {
+	if e.cfg.LongPrefillThreshold > 0 && len(e.waiting)+len(e.pulling)+len(e.ready)+len(e.running) > 1 {
+		return e.cfg.LongPrefillThreshold
 	}
-	s.planned = n
-	return n
+	return e.cfg.MaxBatchTokens
 }
 
 // grow makes room for the sequence's next token; the latest sequences give way and start again
@@ -147,35 +137,51 @@ func (e *Engine) preempt(s *sequence) {
 	e.waiting = slices.Insert(e.waiting, 0, s)
 }
 
-// admit starts waiting sequences in order, while there are tokens, places and blocks.
-func (e *Engine) admit(budget int) {
-	for budget > 0 && len(e.waiting) > 0 && len(e.running)+len(e.pulling) < e.cfg.MaxSeqs {
+// admit starts sequences while there are tokens, places and blocks: those whose KV cache has come
+// from another engine, then those that wait, in order. A read of such a KV cache costs no tokens,
+// but it too begins only while some are left: an engine whose prompts use up every iteration
+// takes nothing over.
+func (e *Engine) admit(budget, most int) {
+	for budget > 0 && len(e.ready) > 0 && len(e.running) < e.cfg.MaxSeqs {
+		budget -= e.run(e.ready[0], budget, most)
+	}
+	for budget > 0 && len(e.waiting) > 0 && len(e.running) < e.cfg.MaxSeqs {
 		s := e.waiting[0]
-		cached := e.pool.cached(s.hashes)
-		if most := (s.known() - 1) / e.cfg.BlockSize; len(cached) > most {
-			cached = cached[:most] // at least one token must be computed
-		}
-		blocks, ok := e.pool.reserve(cached, e.blocksFor(s.known()), s.prompt.digest)
-		if !ok {
+		if !e.hold(s) {
 			return
 		}
-		e.leave(s)
-		s.blocks, s.computed = blocks, len(cached)*e.cfg.BlockSize
-		if s.produced == 0 {
-			e.count.PrefixQueries += s.prompt.tokens
-			e.count.PrefixHits += s.computed
-			s.cached = s.computed
-		}
 		if s.remote != nil && s.digest == "" {
-			s.place = pulling
-			e.pulling = append(e.pulling, s)
+			e.move(s, pulling)
 			e.startPull(s)
 			continue
 		}
-		s.place = running
-		e.running = append(e.running, s)
-		budget -= e.planPrompt(s, budget)
+		budget -= e.run(s, budget, most)
 	}
+}
+
+// run makes s the last of those that run and returns the tokens planned for it.
+func (e *Engine) run(s *sequence, budget, most int) int {
+	e.move(s, running)
+	return s.plan(budget, most)
+}
+
+// hold takes the blocks of all tokens that s has so far, or none and false.
+func (e *Engine) hold(s *sequence) bool {
+	cached := e.pool.cached(s.hashes)
+	if most := (s.known() - 1) / e.cfg.BlockSize; len(cached) > most {
+		cached = cached[:most] // at least one token must be computed
+	}
+	blocks, ok := e.pool.reserve(cached, e.blocksFor(s.known()), s.prompt.digest)
+	if !ok {
+		return false
+	}
+	s.blocks, s.computed = blocks, len(cached)*e.cfg.BlockSize
+	if s.produced == 0 {
+		e.count.PrefixQueries += s.prompt.tokens
+		e.count.PrefixHits += s.computed
+		s.cached = s.computed
+	}
+	return true
 }
 
 // apply does what the iteration has computed.

@@ -49,7 +49,7 @@ func TestPromptsDoNotStarveDecodes(t *testing.T) {
 			prompts.Go(func() { e.must(pathCompletions, completion(words(fmt.Sprint(i), 8192), 1, "")) })
 		}
 		prompts.Wait()
-		full := e.profile.duration(batch{tokens: 512, attention: 512 * 8192})
+		full := e.cfg.duration(e.profile, batch{prompts: 511, decodes: 1, attention: 512 * 8192})
 		if got := <-decoded; got > 100*full {
 			t.Errorf("100 tokens took %v beside long prompts, want at most %v each", got, full)
 		}
@@ -147,35 +147,59 @@ func TestManySequences(t *testing.T) {
 	})
 }
 
-func TestReferenceTimeOfAPrefill(t *testing.T) {
-	p, err := profileByName("llama-70b-h100-tp4")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var total time.Duration
-	for _, computed := range []int{0, 4096} {
-		var b batch
-		b.add(computed, 4096)
-		total += p.duration(b)
-	}
-	// A split with one such prefill engine takes 1149 s for 2000 prompts of 8192 tokens.
-	if got := 2000 * total.Seconds(); got < 1100 || got > 1200 {
-		t.Errorf("2000 prompts of 8192 tokens take %.0f s, want about 1149 s", got)
+// A prompt that was admitted first leaves a later sequence what it does not need itself, so a
+// threshold is a hole that the sequence fits through.
+func TestPromptLeavesLaterDecodesItsRest(t *testing.T) {
+	for threshold, want := range map[int]int{0: 0, 90: 1} {
+		cfg := DefaultConfig()
+		cfg.MaxBatchTokens, cfg.LongPrefillThreshold = 100, threshold
+		e, err := New(cfg, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		prompt := &sequence{place: running, prompt: textPrompt(words("abc", 1000))}
+		decode := &sequence{place: running, prompt: textPrompt(words("xyz", 32)), computed: 31}
+		e.running = []*sequence{prompt, decode}
+		if _, ok := e.plan(); !ok || decode.planned != want {
+			t.Errorf("threshold %d: %d tokens are planned for the decode, want %d", threshold, decode.planned, want)
+		}
 	}
 }
 
-// A sequence that came by transfer stands behind a long prompt and still gets its token.
-func TestDecodeBehindAPromptComesFirst(t *testing.T) {
-	cfg := DefaultConfig()
-	cfg.MaxBatchTokens = 100
-	e, err := New(cfg, Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	prompts := &sequence{place: running, prompt: textPrompt(words("abc", 1000))}
-	decode := &sequence{place: running, prompt: textPrompt(words("xyz", 32)), computed: 31}
-	e.running = []*sequence{prompts, decode}
-	if _, ok := e.plan(); !ok || decode.planned != 1 || prompts.planned != 99 {
-		t.Errorf("planned %d decode tokens and %d of the prompt, want 1 and 99", decode.planned, prompts.planned)
+// A prompt that is alone has nobody to leave tokens to.
+func TestThresholdIsForCompany(t *testing.T) {
+	inBubble(t, func(r *rig) {
+		e := r.start("both", func(c *Config) { c.MaxBatchTokens, c.LongPrefillThreshold = 1024, 128 })
+		e.must(pathCompletions, completion(words("abc", 4096), 1, ""))
+		if got := e.Stats().Iterations; got != 4 {
+			t.Errorf("4096 tokens alone take %d iterations of 1024, want 4", got)
+		}
+	})
+}
+
+// A decode engine whose own prompts use up every iteration takes no KV cache over, unless the
+// threshold leaves a hole.
+func TestRemoteKVIsTakenOverWhileTokensAreLeft(t *testing.T) {
+	for threshold, first := range map[int]string{0: "prompt", 384: "remote"} {
+		inBubble(t, func(r *rig) {
+			p := r.start("prefill", nil)
+			d := r.start("decode", func(c *Config) { c.MaxBatchTokens, c.LongPrefillThreshold = 512, threshold })
+			handle := p.prefill(words("xyz", 100))
+			answered := make(chan string, 2)
+			go func() {
+				d.must(pathCompletions, completion(words("abc", 32*512), 1, ""))
+				answered <- "prompt"
+			}()
+			pass(5 * time.Millisecond)
+			go func() {
+				d.must(pathCompletions, completion(words("xyz", 100), 1, handle))
+				answered <- "remote"
+			}()
+			if got := <-answered; got != first {
+				t.Errorf("threshold %d: the %s is answered first, want the %s", threshold, got, first)
+			}
+			<-answered
+			d.clean()
+		})
 	}
 }

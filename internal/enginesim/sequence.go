@@ -38,6 +38,7 @@ type place int
 const (
 	waiting place = iota
 	pulling       // holds blocks and waits for another engine's KV cache
+	ready         // has that KV cache and waits for its turn
 	running
 	ended
 )
@@ -77,6 +78,12 @@ type progress struct {
 // known is the number of tokens of prompt and answer so far; all but the last one produced must
 // be computed before the next one is.
 func (s *sequence) known() int { return s.prompt.tokens + s.produced }
+
+// plan plans the next tokens of s within the budget, at most so many, and returns their number.
+func (s *sequence) plan(budget, most int) int {
+	s.planned = min(s.known()-s.computed, budget, most)
+	return s.planned
+}
 
 // learn sets what the KV cache says that the prompt is, which decides the answer and its length.
 func (s *sequence) learn(digest string) {
@@ -163,15 +170,33 @@ func (e *Engine) end(s *sequence, how ending) {
 
 // leave takes the sequence off the list that it is in. The caller holds e.mu.
 func (e *Engine) leave(s *sequence) {
-	switch s.place {
+	if list := e.list(s.place); list != nil {
+		*list = without(*list, s)
+	}
+}
+
+// move puts the sequence at the end of another list. The caller holds e.mu.
+func (e *Engine) move(s *sequence, to place) {
+	e.leave(s)
+	s.place = to
+	list := e.list(to)
+	*list = append(*list, s)
+}
+
+// list is the one of the sequences that stand there; nil for those that ended.
+func (e *Engine) list(at place) *[]*sequence {
+	switch at {
 	case waiting:
-		e.waiting = without(e.waiting, s)
+		return &e.waiting
 	case pulling:
-		e.pulling = without(e.pulling, s)
+		return &e.pulling
+	case ready:
+		return &e.ready
 	case running:
-		e.running = without(e.running, s)
+		return &e.running
 	case ended:
 	}
+	return nil
 }
 
 func without(list []*sequence, s *sequence) []*sequence {
@@ -183,5 +208,5 @@ func without(list []*sequence, s *sequence) []*sequence {
 
 // live are the sequences that have not ended. The caller holds e.mu.
 func (e *Engine) live() []*sequence {
-	return slices.Concat(e.waiting, e.pulling, e.running)
+	return slices.Concat(e.waiting, e.pulling, e.ready, e.running)
 }

@@ -72,12 +72,14 @@ type message struct {
 	Engine string   `json:"engine"`
 	IDs    []string `json:"ids"`
 	Block  int32    `json:"block"` // the first one to read
+	Bytes  int      `json:"bytes"` // to read in all
 }
 
 type reply struct {
-	Digest string `json:"digest,omitzero"`
-	Tokens int    `json:"tokens,omitzero"`
-	Error  string `json:"error,omitzero"`
+	Digest string        `json:"digest,omitzero"`
+	Tokens int           `json:"tokens,omitzero"`
+	Sent   time.Duration `json:"sent,omitzero"` // real time until all is sent
+	Error  string        `json:"error,omitzero"`
 }
 
 // pin keeps the blocks of a sequence that ends for a reader. The caller holds e.mu.
@@ -150,7 +152,7 @@ func (e *Engine) sideAnswer(m message) (reply, bool) {
 	case m.Engine != e.id:
 		return reply{Error: "engine id is not " + m.Engine}, true
 	case m.Op == opRead && len(m.IDs) == 1:
-		return e.readBlocks(m.IDs[0], m.Block), true
+		return e.readBlocks(m.IDs[0], m.Block, m.Bytes), true
 	}
 	for _, id := range m.IDs {
 		p := e.pins[id]
@@ -179,7 +181,7 @@ func (e *Engine) renew(p *pin) {
 // readBlocks checks as little as a one-sided read does: who comes with a handle that has ended
 // gets whatever is in the block now. That is another prompt, or, where nobody holds the block,
 // something that is no prompt's.
-func (e *Engine) readBlocks(id string, first int32) reply {
+func (e *Engine) readBlocks(id string, first int32, bytes int) reply {
 	if e.faults.RefuseTransfer {
 		return reply{Error: "transfer refused"}
 	}
@@ -189,7 +191,7 @@ func (e *Engine) readBlocks(id string, first int32) reply {
 		if p.blocks[0] != first {
 			digest = cmp.Or(e.pool.ownedBy(first), "free block")
 		}
-		return reply{Digest: digest, Tokens: p.tokens}
+		return reply{Digest: digest, Tokens: p.tokens, Sent: e.out.take(time.Now(), e.linkTime(bytes))}
 	}
 	e.count.StaleReads++
 	if owner := e.pool.ownedBy(first); owner != "" {
@@ -218,7 +220,6 @@ func (e *Engine) startPull(s *sequence) {
 			return
 		}
 		e.count.Pulled++
-		e.leave(s)
 		s.learn(digest)
 		for _, id := range s.blocks {
 			if e.pool.blocks[id].refs == 1 {
@@ -231,8 +232,8 @@ func (e *Engine) startPull(s *sequence) {
 		if digest == s.prompt.digest { // else the blocks are not what their hashes say
 			e.fillBlocks(s, from)
 		}
-		s.place = running
-		e.running = append(e.running, s)
+		e.count.ExternalHits += s.prompt.tokens - from
+		e.move(s, ready)
 		e.kick()
 	})
 }
@@ -241,13 +242,14 @@ func (e *Engine) startPull(s *sequence) {
 // that they were read.
 func (e *Engine) pull(ctx context.Context, s *sequence) (digest string, err error) {
 	r := s.remote
-	m := message{Op: opRead, Engine: r.EngineID, IDs: []string{r.RequestID}, Block: r.BlockIDs[0][0]}
+	begun := time.Now()
+	bytes := (s.prompt.tokens - s.computed) * e.cfg.KVBytesPerToken
+	m := message{Op: opRead, Engine: r.EngineID, IDs: []string{r.RequestID}, Block: r.BlockIDs[0][0], Bytes: bytes}
 	got, err := e.exchange(ctx, r.addr(), m)
 	if err != nil {
 		return "", err
 	}
-	bytes := (s.prompt.tokens - s.computed) * e.cfg.KVBytesPerToken
-	timer := time.NewTimer(e.transferTime(r.addr(), bytes))
+	timer := time.NewTimer(e.arrival(bytes, got.Sent))
 	defer timer.Stop()
 	select {
 	case <-timer.C:
@@ -264,28 +266,12 @@ func (e *Engine) pull(ctx context.Context, s *sequence) (digest string, err erro
 		return "", errors.New("the request ended")
 	}
 	e.metrics.transferred.Observe(float64(bytes))
+	e.metrics.transferTime.Observe(time.Since(begun).Seconds())
 	m.Op = opDone
 	if _, err := e.exchange(ctx, r.addr(), m); err != nil {
 		e.opts.Log.WarnContext(ctx, "read not reported", slog.String("remote_request_id", r.RequestID), slog.Any("error", err))
 	}
 	return got.Digest, nil
-}
-
-// transferTime queues a transfer on the link from addr and returns the real time to its end.
-func (e *Engine) transferTime(addr string, bytes int) time.Duration {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	now := time.Now()
-	start := now
-	if free := e.linkFree[addr]; free.After(now) {
-		start = free
-	}
-	if e.cfg.TransferGBps > 0 {
-		seconds := float64(bytes) / (e.cfg.TransferGBps * 1e9)
-		start = start.Add(e.scaled(time.Duration(seconds * float64(time.Second))))
-	}
-	e.linkFree[addr] = start
-	return start.Sub(now) + e.scaled(e.cfg.HandoverLatency)
 }
 
 // releaseRemote tells the other side in the background that nobody will read. The caller holds

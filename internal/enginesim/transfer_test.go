@@ -134,29 +134,40 @@ func TestClientThatLeavesFreesBothSides(t *testing.T) {
 	}
 }
 
+// Transfers out of one engine go one after the other, and so do those into one.
 func TestTransferTimeIsBytesOverBandwidthInTurn(t *testing.T) {
-	inBubble(t, func(r *rig) {
-		p := r.start("prefill", nil)
-		d := r.start("decode", func(c *Config) {
-			c.KVBytesPerToken, c.TransferGBps, c.HandoverLatency = 1e7, 1, 100*time.Millisecond
-		})
-		begun := make(chan time.Time, 1)
-		took := make(chan time.Duration, 2)
-		handles := []string{p.prefill(words("abc", 100)), p.prefill(words("xyz", 100))}
-		begun <- time.Now()
-		start := <-begun
-		for i, prompt := range []string{"abc", "xyz"} {
-			go func() {
-				d.must(pathCompletions, completion(words(prompt, 100), 1, handles[i]))
-				took <- time.Since(start)
-			}()
-		}
-		for _, want := range []time.Duration{1100 * time.Millisecond, 2100 * time.Millisecond} { // 1 GB each
-			if got := <-took; got < want || got > want+50*time.Millisecond {
-				t.Errorf("answer after %v, want %v and a decode step", got, want)
+	for _, engines := range []struct{ prefill, decode int }{{1, 1}, {1, 2}, {2, 1}} {
+		inBubble(t, func(r *rig) {
+			slow := func(c *Config) {
+				c.KVBytesPerToken, c.TransferGBps, c.HandoverLatency = 1e7, 1, 100*time.Millisecond
 			}
-		}
-	})
+			var p, d []*sim
+			for range engines.prefill {
+				p = append(p, r.start("prefill", slow))
+			}
+			for range engines.decode {
+				d = append(d, r.start("decode", slow))
+			}
+			prompts := []string{words("abc", 100), words("xyz", 100)}
+			var handles []string
+			for i, prompt := range prompts {
+				handles = append(handles, p[i%len(p)].prefill(prompt))
+			}
+			begun, took := time.Now(), make(chan time.Duration, 2)
+			for i, prompt := range prompts {
+				go func() {
+					d[i%len(d)].must(pathCompletions, completion(prompt, 1, handles[i]))
+					took <- time.Since(begun)
+				}()
+				time.Sleep(time.Millisecond) // so that both links see the same one first
+			}
+			for _, want := range []time.Duration{1100 * time.Millisecond, 2100 * time.Millisecond} { // 1 GB each
+				if got := <-took; got < want || got > want+50*time.Millisecond {
+					t.Errorf("%+v: answer after %v, want %v and a decode step", engines, got, want)
+				}
+			}
+		})
+	}
 }
 
 func TestBrokenTransfers(t *testing.T) {

@@ -34,6 +34,8 @@ type Fleet struct {
 	models    map[string]*model
 	lost      []string // gone, and OnGone not told yet
 	onGone    []func(worker string)
+	news      bool // a process came, or is another in what it can do, and OnChange was not told yet
+	onChange  []func()
 }
 
 type process struct {
@@ -47,7 +49,7 @@ type model struct {
 }
 
 // Status counts the workers of one model that take work.
-type Status struct{ Prefill, Decode int }
+type Status struct{ Prefill, Decode, Both int }
 
 // New makes a Fleet that knows nobody; Run makes it listen.
 func New(t Transport, cfg Config, reg prometheus.Registerer, log *slog.Logger) *Fleet {
@@ -64,6 +66,14 @@ func (f *Fleet) OnGone(g func(worker string)) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.onGone = append(f.onGone, g)
+}
+
+// OnChange has f called after a process has come, gone, or changed its role, readiness, models or
+// capacity. Calls come one at a time from Run's goroutine and should be short.
+func (f *Fleet) OnChange(g func()) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.onChange = append(f.onChange, g)
 }
 
 // Run listens, says hello so that all announce themselves at once, and forgets the dead, until
@@ -124,6 +134,9 @@ func (f *Fleet) hear(data []byte) {
 		f.processes[a.ID] = p
 	}
 	now := time.Now()
+	if differs(&p.said, &a) {
+		f.stir()
+	}
 	p.said = a
 	p.expires = now.Add(time.Duration(f.cfg.Missed) * min(a.Interval, maxInterval))
 	if a.Ready && a.Role != wire.RoleFrontend {
@@ -142,10 +155,23 @@ func (f *Fleet) hear(data []byte) {
 func (f *Fleet) lose(id string) {
 	delete(f.processes, id)
 	f.lost = append(f.lost, id)
+	f.stir()
+}
+
+// stir has OnChange's functions called soon. It needs the lock.
+func (f *Fleet) stir() {
+	f.news = true
 	select {
 	case f.wake <- struct{}{}:
 	default:
 	}
+}
+
+// differs tells whether a process can do something else than before.
+func differs(was, is *wire.Announcement) bool {
+	return was.ID == "" || was.Role != is.Role || was.Ready != is.Ready || was.Leaving != is.Leaving ||
+		was.Load.Capacity != is.Load.Capacity || was.Load.Slots != is.Load.Slots ||
+		!slices.EqualFunc(was.Models, is.Models, func(a, b wire.Model) bool { return a.ID == b.ID })
 }
 
 // expire forgets who was silent for too long. late is how much later than planned this look is:
@@ -171,12 +197,19 @@ func (f *Fleet) expire(now time.Time, late time.Duration) {
 	f.count()
 }
 
-// tell calls OnGone's functions without the lock.
+// tell calls OnGone's and OnChange's functions without the lock.
 func (f *Fleet) tell() {
 	f.mu.Lock()
 	lost, told := f.lost, slices.Clone(f.onGone)
-	f.lost = nil
+	var changed []func()
+	if f.news {
+		changed = slices.Clone(f.onChange)
+	}
+	f.lost, f.news = nil, false
 	f.mu.Unlock()
+	for _, g := range changed {
+		g()
+	}
 	for _, id := range lost {
 		for _, g := range told {
 			g(id)
@@ -186,7 +219,7 @@ func (f *Fleet) tell() {
 
 // count sets the gauge. It needs the lock.
 func (f *Fleet) count() {
-	for _, role := range []wire.Role{wire.RoleFrontend, wire.RolePrefill, wire.RoleDecode} {
+	for _, role := range []wire.Role{wire.RoleFrontend, wire.RolePrefill, wire.RoleDecode, wire.RoleBoth} {
 		n := map[string]int{"ready": 0, "starting": 0, "leaving": 0}
 		for _, p := range f.processes {
 			if p.said.Role == role {
@@ -238,6 +271,8 @@ func (f *Fleet) status(id string, leaving bool) Status {
 			s.Prefill++
 		case wire.RoleDecode:
 			s.Decode++
+		case wire.RoleBoth:
+			s.Both++
 		case wire.RoleFrontend:
 		}
 	}
@@ -245,8 +280,8 @@ func (f *Fleet) status(id string, leaving bool) Status {
 }
 
 // Missing says, for people, what keeps requests from being served; it is empty if every model
-// that has a worker has one of each role. A model whose workers have all left is not missed
-// while another is served.
+// that has a worker has one of each role, or one that is both. A model whose workers have all left is
+// not missed while another is served.
 func (f *Fleet) Missing() []string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -264,10 +299,10 @@ func (f *Fleet) Missing() []string {
 	for _, m := range f.known() {
 		s := f.status(m.ID, false)
 		var missing []string
-		if s.Prefill == 0 {
+		if s.Prefill+s.Both == 0 {
 			missing = append(missing, "no prefill worker for model "+m.ID)
 		}
-		if s.Decode == 0 {
+		if s.Decode+s.Both == 0 {
 			missing = append(missing, "no decode worker for model "+m.ID)
 		}
 		switch len(missing) {

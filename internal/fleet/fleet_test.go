@@ -141,6 +141,9 @@ func TestSilentProcessDiesAfterThreeOfItsOwnIntervals(t *testing.T) {
 		want := `
 # HELP baton_fleet_workers Live processes by role and state (ready, starting, leaving).
 # TYPE baton_fleet_workers gauge
+baton_fleet_workers{role="both",state="leaving"} 0
+baton_fleet_workers{role="both",state="ready"} 0
+baton_fleet_workers{role="both",state="starting"} 0
 baton_fleet_workers{role="decode",state="leaving"} 0
 baton_fleet_workers{role="decode",state="ready"} 0
 baton_fleet_workers{role="decode",state="starting"} 0
@@ -215,14 +218,16 @@ func TestMissingSaysWhatToStart(t *testing.T) {
 		said []wire.Announcement
 		want []string
 	}{
-		"nobody":          {nil, []string{"no worker has announced itself"}},
-		"only a frontend": {[]wire.Announcement{worker("f", wire.RoleFrontend)}, []string{"no worker has announced itself"}},
-		"starting":        {[]wire.Announcement{starting}, []string{"no worker's engine is ready"}},
-		"no decode":       {[]wire.Announcement{p}, []string{"no decode worker for model m"}},
-		"no prefill":      {[]wire.Announcement{d}, []string{"no prefill worker for model m"}},
-		"decode leaves":   {[]wire.Announcement{p, leaving}, []string{"no decode worker for model m"}},
-		"complete":        {[]wire.Announcement{p, d}, nil},
-		"other":           {[]wire.Announcement{p, d, worker("x", wire.RoleDecode, "n")}, []string{"no prefill worker for model n"}},
+		"nobody":           {nil, []string{"no worker has announced itself"}},
+		"only a frontend":  {[]wire.Announcement{worker("f", wire.RoleFrontend)}, []string{"no worker has announced itself"}},
+		"starting":         {[]wire.Announcement{starting}, []string{"no worker's engine is ready"}},
+		"no decode":        {[]wire.Announcement{p}, []string{"no decode worker for model m"}},
+		"no prefill":       {[]wire.Announcement{d}, []string{"no prefill worker for model m"}},
+		"decode leaves":    {[]wire.Announcement{p, leaving}, []string{"no decode worker for model m"}},
+		"complete":         {[]wire.Announcement{p, d}, nil},
+		"one that is both": {[]wire.Announcement{worker("b", wire.RoleBoth, "m")}, nil},
+		"both and prefill": {[]wire.Announcement{worker("b", wire.RoleBoth, "m"), p}, nil},
+		"other":            {[]wire.Announcement{p, d, worker("x", wire.RoleDecode, "n")}, []string{"no prefill worker for model n"}},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -13,6 +13,7 @@ const (
 	RoleFrontend Role = "frontend"
 	RolePrefill  Role = "prefill"
 	RoleDecode   Role = "decode"
+	RoleBoth     Role = "both" // a worker whose engine issues and reads handles
 )
 
 // Model is one model that an engine serves.

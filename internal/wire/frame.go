@@ -15,9 +15,9 @@ type Kind uint8
 // Frame kinds. A run is Prefilling, then Handed or Fail; or Decoding, then any number of Data,
 // then End or Fail.
 const (
-	Prefilling Kind = iota + 1 // a prefill worker has taken the job; no payload
+	Prefilling Kind = iota + 1 // a worker prefills for another; payload: JSON Assignment
 	Handed                     // the handle is in the decode queue; payload: JSON HandedInfo
-	Decoding                   // a decode worker has taken the job; no payload
+	Decoding                   // a worker makes the answer, from a handle or wholly; payload: JSON Assignment, which says which
 	Data                       // payload: one SSE event's data (where events have names, its whole block) or a piece of a unary answer, as the engine sent it
 	End                        // the answer is complete; payload: JSON EndInfo
 	Fail                       // the run failed; payload: JSON Failure

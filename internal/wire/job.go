@@ -18,6 +18,7 @@ const (
 	JobHeader         = "Baton-Job"
 	MsgIDHeader       = "Nats-Msg-Id" // JetStream drops a second message with the same value
 	TraceparentHeader = "traceparent" // W3C trace context
+	AckHeader         = "Baton-Ack"   // of a forwarded job: where JetStream takes acknowledgements; servers refuse that as a reply subject
 )
 
 // Request is what both jobs say of the request they carry.
@@ -43,21 +44,30 @@ type Request struct {
 	Traceparent  string    `json:"traceparent,omitzero"` // of the span that published the job
 }
 
-// PrefillJob asks a prefill worker to compute the KV cache of a prompt.
+// PrefillJob is a request in the queue of all that has not begun. A dispatcher assigns it to a
+// worker, which computes the prompt's KV cache and, unless the job is split, the answer.
 type PrefillJob struct {
 	Request
 
-	Body []byte `json:"-"` // nil if BodyRef says where it is
+	Whole      bool        `json:"whole,omitzero"`      // must not be split
+	Prefix     []uint64    `json:"prefix,omitempty"`    // hash chain over the prompt's text in blocks of PrefixBlock bytes
+	Assignment *Assignment `json:"assignment,omitzero"` // nil in the queue
+	Body       []byte      `json:"-"`                   // nil: in BodyBucket if BodyRef is set, else ask BodySubject(Frontend)
 }
+
+// PrefixBlock is the length in bytes of the blocks of a prompt's text that PrefillJob.Prefix hashes.
+const PrefixBlock = 1 << 10
 
 // DecodeJob asks a decode worker to produce the answer: from a handle, or, if Whole, by doing the
 // prefill as well (what does not split runs on one engine).
 type DecodeJob struct {
 	Request
 
-	Whole  bool               `json:"whole,omitzero"`
-	Handle *kvtransfer.Handle `json:"handle,omitempty"` // nil exactly if Whole
-	Body   []byte             `json:"-"`                // nil: in BodyBucket if BodyRef is set, else ask BodySubject(Frontend)
+	Worker     string             `json:"worker,omitzero"` // that is to decode; it alone gets the job
+	Whole      bool               `json:"whole,omitzero"`  // never in the queue: such a job comes from a dispatcher
+	Assignment *Assignment        `json:"assignment,omitzero"`
+	Handle     *kvtransfer.Handle `json:"handle,omitempty"` // nil exactly if Whole
+	Body       []byte             `json:"-"`                // nil: in BodyBucket if BodyRef is set, else ask BodySubject(Frontend)
 }
 
 // BodyRequest asks a frontend for the body of one of its requests; the answer's payload is the

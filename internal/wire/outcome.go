@@ -7,6 +7,8 @@ type HandedInfo struct {
 	Prefill      time.Duration `json:"prefill_ns"`             // the engine call
 	PromptTokens int           `json:"prompt_tokens,omitzero"` // as the engine counted; 0: it did not say
 	CachedTokens int           `json:"cached_tokens,omitzero"` // of them found in the prefix cache
+	DecodeWorker string        `json:"decode_worker,omitzero"` // that the decode job is for
+	Lease        time.Duration `json:"lease_ns,omitzero"`      // that the handle still has
 }
 
 // EndInfo is the payload of an End frame.

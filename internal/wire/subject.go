@@ -18,6 +18,7 @@ const (
 	DecodeSubjects  = "baton.decode.>"  // everything that BATON_DECODE stores
 	AnnounceSubject = "baton.fleet.announce"
 	HelloSubject    = "baton.fleet.hello"
+	ReportSubject   = "baton.fleet.report"
 )
 
 // PrefillSubject is where a prefill job for model and class is published.
@@ -28,11 +29,21 @@ func PrefillSubject(model string, class Class) string {
 // PrefillFilter selects the prefill jobs of one model, of any class.
 func PrefillFilter(model string) string { return "baton.prefill." + Token(model) + ".*" }
 
-// DecodeSubject is where a decode job that any decode worker of model may take is published.
-func DecodeSubject(model string) string { return "baton.decode." + Token(model) + ".any" }
+// DecodeSubject is where a decode job of model for one worker is published: the one whose KV room
+// the dispatcher has reserved.
+func DecodeSubject(model, worker string) string {
+	return "baton.decode." + Token(model) + "." + Token(worker)
+}
 
-// DecodeFilter selects the decode jobs of one model that any worker may take.
-func DecodeFilter(model string) string { return DecodeSubject(model) }
+// DecodeFilter selects the decode jobs for one worker, of any model.
+func DecodeFilter(worker string) string { return "baton.decode.*." + Token(worker) }
+
+// AssignSubject is where a dispatcher forwards jobs to one worker, each with an AckHeader.
+func AssignSubject(worker string) string { return "baton.assign." + Token(worker) }
+
+// AbandonSubject is where a frontend tells the dispatchers of model which of its queued jobs
+// nobody wants any more.
+func AbandonSubject(model string) string { return "baton.abandon." + Token(model) }
 
 // FramesSubject is where workers send frames for the clients of one frontend.
 func FramesSubject(frontend string) string { return "baton.frames." + Token(frontend) }

@@ -10,8 +10,13 @@ import (
 	"github.com/baton-llm/baton/internal/wire"
 )
 
-// FromQueue makes Jobs of a queue of the bus.
-func FromQueue[J any](q *bus.Queue[J]) Jobs[J] { return queue[J]{q} }
+// FromBus makes Jobs of a queue of the bus.
+func FromBus[J any](q *bus.Queue[J]) Jobs[J] { return queue[J]{q} }
+
+// Deliver makes a Delivery of the bus's.
+func Deliver[J any](d *bus.Delivery[J]) *Delivery[J] {
+	return &Delivery[J]{Job: d.Job, Deliveries: d.Deliveries, Last: d.Last, Queued: d.Queued, Ack: d}
+}
 
 type queue[J any] struct{ q *bus.Queue[J] }
 
@@ -24,7 +29,7 @@ func (q queue[J]) Fetch(ctx context.Context, model string, n int, wait time.Dura
 				}
 				continue
 			}
-			if !yield(&Delivery[J]{Job: d.Job, Deliveries: d.Deliveries, Last: d.Last, Queued: d.Queued, Ack: d}, nil) {
+			if !yield(Deliver(d), nil) {
 				return
 			}
 		}

@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"time"
 
+	"github.com/baton-llm/baton/internal/bus"
 	"github.com/baton-llm/baton/internal/wire"
 )
 
@@ -30,10 +32,7 @@ func Body(ctx context.Context, from Bodies, r *wire.Request, inline []byte) ([]b
 	case r.BodyRef != "":
 		body, err = from.GetBody(ctx, r.BodyRef)
 	default:
-		var ask []byte
-		if ask, err = json.Marshal(wire.BodyRequest{Stream: r.Stream}); err == nil {
-			body, err = from.Request(ctx, wire.BodySubject(r.Frontend), ask)
-		}
+		body, err = ask(ctx, from, r)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrBodyGone, err)
@@ -42,4 +41,28 @@ func Body(ctx context.Context, from Bodies, r *wire.Request, inline []byte) ([]b
 		return nil, fmt.Errorf("%w: digest is %.12s, want %.12s", ErrBodyOther, digest, r.Digest)
 	}
 	return body, nil
+}
+
+const (
+	// askTries is how often a frontend is asked. One that has just lost its connection is back soon; for
+	// one that is dead a worker should not wait for long, because many jobs may be of it.
+	askTries = 4
+	askPause = 500 * time.Millisecond
+)
+
+// ask has the frontend send a body. What the frontend itself says is final.
+func ask(ctx context.Context, from Bodies, r *wire.Request) (body []byte, err error) {
+	question, err := json.Marshal(wire.BodyRequest{Stream: r.Stream})
+	if err != nil {
+		return nil, err
+	}
+	for try := 1; ; try++ {
+		body, err = from.Request(ctx, wire.BodySubject(r.Frontend), question)
+		if _, said := errors.AsType[bus.RemoteError](err); err == nil || said || try == askTries {
+			return body, err
+		}
+		if sleep(ctx, askPause); ctx.Err() != nil {
+			return nil, err
+		}
+	}
 }

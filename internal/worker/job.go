@@ -31,9 +31,9 @@ type Delivery[J any] struct {
 	Ack        Ack
 }
 
-// Jobs is a queue of jobs by model. Fetch yields at most n jobs and ends after wait.
+// Jobs is a queue of jobs by key. Fetch yields at most n jobs and ends after wait.
 type Jobs[J any] interface {
-	Fetch(ctx context.Context, model string, n int, wait time.Duration) iter.Seq2[*Delivery[J], error]
+	Fetch(ctx context.Context, key string, n int, wait time.Duration) iter.Seq2[*Delivery[J], error]
 }
 
 // Run is one execution of a job as the router sees it; see relay.Run.
@@ -122,7 +122,7 @@ func Conclude[J any](ctx context.Context, run Run, d *Delivery[J], back bool, er
 		outcome = "done"
 	case errors.As(err, &failure):
 	case errors.Is(err, ErrStopping) && back && !d.Last:
-		outcome, ack = "returned", func(ctx context.Context) error { return d.Ack.Retry(ctx, 0) }
+		outcome, ack = "returned", func(ctx context.Context) error { return d.Ack.Retry(ctx, returnDelay) }
 	case errors.Is(err, ErrStopping):
 		failure = Failed(wire.WorkerStopping, err)
 	case run.Context().Err() != nil:

@@ -2,86 +2,95 @@ package worker
 
 import (
 	"context"
-	"log/slog"
 	"sync"
 	"time"
 )
 
-// Stage pulls jobs while Ready says there is room and runs each in a goroutine of its own.
+// Source feeds a stage with deliveries until ctx ends. It may call take from any goroutine; take
+// waits while the stage has no room.
+type Source[J any] func(ctx context.Context, take func(*Delivery[J]))
+
+// Stage runs the jobs that its sources bring, each in a goroutine of its own. A dispatcher has chosen
+// this worker for them; Take is the bound behind the dispatcher's.
 type Stage[J any] struct {
-	Jobs   Jobs[J]
-	Models func() []string                                               // what the engine serves; asked before each fetch
-	Ready  func(ctx context.Context) (n int, err error)                  // waits for room for n jobs; fails only when ctx ends
-	Take   func(ctx context.Context, job *J) (release func(), err error) // counts one job; fails only when ctx ends
-	Work   func(ctx context.Context, d *Delivery[J], release func())     // ends the delivery; ctx ends with ErrStopping
-	Drain  time.Duration                                                 // from the end of Run's ctx to ErrStopping
-	Log    *slog.Logger
+	Sources []Source[J]
+	Take    func(ctx context.Context, job *J) (release func(), err error) // counts one job; fails only when ctx ends
+	Work    func(ctx context.Context, d *Delivery[J], release func())     // ends the delivery; ctx ends with ErrStopping
+	Drain   time.Duration                                                 // from the end of Run's ctx to ErrStopping
 }
 
-const (
-	fetchWait  = 5 * time.Second        // one model: the queue wakes us
-	fetchTurn  = 200 * time.Millisecond // several models take turns
-	retryFetch = time.Second
-)
-
-// Run pulls until ctx ends, then waits for the running jobs, at most Drain and what a job needs
-// to give up. It returns nil after a drain.
+// Run takes jobs until ctx ends and drains: what dispatchers sent before they knew that this worker
+// leaves is still done, until nothing is left or Drain is over. It returns nil after a drain.
 func (s *Stage[J]) Run(ctx context.Context) error {
-	work, stop := context.WithCancelCause(context.WithoutCancel(ctx))
+	r := &stageRun[J]{Stage: s, idle: make(chan struct{}, 1)}
+	var stop context.CancelCauseFunc
+	r.work, stop = context.WithCancelCause(context.WithoutCancel(ctx))
 	defer stop(nil)
-	var running sync.WaitGroup
-	for ctx.Err() == nil {
-		s.pull(ctx, work, &running)
+	var end context.CancelFunc
+	r.feed, end = context.WithCancel(context.WithoutCancel(ctx))
+	defer end()
+	var sources sync.WaitGroup
+	for _, source := range s.Sources {
+		sources.Go(func() { source(r.feed, r.start) })
 	}
-	drain := time.AfterFunc(s.Drain, func() { stop(ErrStopping) })
-	defer drain.Stop()
-	running.Wait()
+	<-ctx.Done()
+	over := time.NewTimer(s.Drain)
+	defer over.Stop()
+	for left := true; left && r.busy(); {
+		select {
+		case <-r.idle:
+		case <-over.C:
+			stop(ErrStopping)
+			left = false
+		}
+	}
+	end()
+	sources.Wait()
+	r.running.Wait()
 	return nil
 }
 
-// pull makes one round over the models.
-func (s *Stage[J]) pull(ctx, work context.Context, running *sync.WaitGroup) {
-	models := s.Models()
-	if len(models) == 0 {
-		sleep(ctx, retryFetch)
-		return
-	}
-	wait := fetchWait
-	if len(models) > 1 {
-		wait = fetchTurn
-	}
-	for _, model := range models {
-		n, err := s.Ready(ctx)
-		if err != nil {
-			return // only the end of ctx
-		}
-		for d, err := range s.Jobs.Fetch(ctx, model, n, wait) {
-			if err != nil {
-				if ctx.Err() == nil {
-					s.Log.WarnContext(ctx, "fetch failed", slog.String("model", model), slog.Any("error", err))
-					sleep(ctx, retryFetch)
-				}
-				break
-			}
-			s.start(ctx, work, running, d)
-		}
+// stageRun is a stage that runs.
+type stageRun[J any] struct {
+	*Stage[J]
+
+	work, feed context.Context //nolint:containedctx // those of Run, for what its sources call
+	running    sync.WaitGroup
+	idle       chan struct{} // 1 slot: the last job has ended
+
+	mu   sync.Mutex
+	jobs int // taken or waiting to be
+}
+
+func (r *stageRun[J]) busy() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.jobs > 0
+}
+
+func (r *stageRun[J]) count(n int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.jobs += n; r.jobs == 0 {
+		poke(r.idle)
 	}
 }
 
 // start runs a job; one that comes too late to be taken is run only to be handed back.
-func (s *Stage[J]) start(ctx, work context.Context, running *sync.WaitGroup, d *Delivery[J]) {
-	release, err := s.Take(ctx, &d.Job)
+func (r *stageRun[J]) start(d *Delivery[J]) {
+	r.count(1)
+	work := r.work
+	release, err := r.Take(r.feed, &d.Job)
 	if err != nil {
 		release = func() {}
-	}
-	if ctx.Err() != nil {
 		var stop context.CancelCauseFunc
 		work, stop = context.WithCancelCause(work)
 		stop(ErrStopping)
 	}
-	running.Go(func() {
+	r.running.Go(func() {
+		defer r.count(-1)
 		defer release()
-		s.Work(work, d, release)
+		r.Work(work, d, release)
 	})
 }
 

@@ -5,7 +5,8 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"iter"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -16,7 +17,7 @@ import (
 // ErrCancelled is the cause of a run that Cancel ended.
 var ErrCancelled = errors.New("cancelled by the test")
 
-// Queue is a worker.Jobs in memory. Jobs put into it are counted as they are taken and ended.
+// Queue is a source of jobs in memory. Jobs put into it are counted as their stage takes and ends them.
 type Queue[J any] struct {
 	jobs chan *worker.Delivery[J]
 
@@ -28,35 +29,31 @@ type Queue[J any] struct {
 func NewQueue[J any]() *Queue[J] { return &Queue[J]{jobs: make(chan *worker.Delivery[J], 1000)} }
 
 // Put queues a job at its given delivery.
-func (q *Queue[J]) Put(job J, deliveries int) {
-	q.jobs <- &worker.Delivery[J]{Job: job, Deliveries: deliveries, Ack: ack[J]{q}}
+func (q *Queue[J]) Put(job J, deliveries int) { q.jobs <- q.Delivery(job, deliveries) }
+
+// Delivery is a delivery of a job that was not put, and is counted as if it had been.
+func (q *Queue[J]) Delivery(job J, deliveries int) *worker.Delivery[J] {
+	return &worker.Delivery[J]{Job: job, Deliveries: deliveries, Ack: ack[J]{q}}
 }
 
-// Counts returns how many jobs were taken, done and handed back.
+// Counts returns how many jobs the stage had room for, finished and handed back.
 func (q *Queue[J]) Counts() (taken, done, retried int) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return q.taken, q.done, q.retried
 }
 
-// Fetch implements worker.Jobs.
-func (q *Queue[J]) Fetch(ctx context.Context, _ string, n int, wait time.Duration) iter.Seq2[*worker.Delivery[J], error] {
-	return func(yield func(*worker.Delivery[J], error) bool) {
-		timeout := time.After(wait)
-		for range n {
-			select {
-			case d := <-q.jobs:
-				q.mu.Lock()
-				q.taken++
-				q.mu.Unlock()
-				if !yield(d, nil) || len(q.jobs) == 0 {
-					return
-				}
-			case <-timeout:
-				return
-			case <-ctx.Done():
-				return
-			}
+// Source is a worker.Source.
+func (q *Queue[J]) Source(ctx context.Context, take func(*worker.Delivery[J])) {
+	for ctx.Err() == nil {
+		select {
+		case d := <-q.jobs:
+			take(d)
+			q.mu.Lock()
+			q.taken++
+			q.mu.Unlock()
+		case <-ctx.Done():
+			return
 		}
 	}
 }
@@ -159,6 +156,56 @@ func (r *run) SendJSON(ctx context.Context, kind wire.Kind, v any) error {
 		return err
 	}
 	return r.Send(ctx, kind, payload)
+}
+
+// Reports keeps what stages tell the dispatchers.
+type Reports struct {
+	mu   sync.Mutex
+	said map[string][]wire.JobReport // by key
+	gaps []time.Duration
+}
+
+// NewReports returns an empty Reports.
+func NewReports() *Reports { return &Reports{said: map[string][]wire.JobReport{}} }
+
+// Set keeps one report.
+func (r *Reports) Set(j wire.JobReport) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.said[j.Key] = append(r.said[j.Key], j)
+}
+
+// End keeps the end of a job.
+func (r *Reports) End(key string) { r.Set(wire.JobReport{Key: key, Stage: wire.StageEnded}) }
+
+// Gap keeps the time between two tokens.
+func (r *Reports) Gap(d time.Duration, _ time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.gaps = append(r.gaps, d)
+}
+
+// Of returns what was said of a job, in order.
+func (r *Reports) Of(key string) []wire.JobReport {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.said[key])
+}
+
+// Stages returns the stages that were said of a job, in order, in words.
+func (r *Reports) Stages(key string) string {
+	var stages []string
+	for _, j := range r.Of(key) {
+		stages = append(stages, string(j.Stage))
+	}
+	return strings.Join(stages, " ")
+}
+
+// Gaps returns the times between tokens.
+func (r *Reports) Gaps() []time.Duration {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.gaps)
 }
 
 // Bodies answers requests for bodies from a map: references and body subjects.

@@ -1,0 +1,103 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/baton-llm/baton/internal/wire"
+)
+
+// errNotForwarded is returned by Reclaim of a delivery that this process still holds.
+var errNotForwarded = errors.New("delivery was not forwarded")
+
+// Forward hands the delivery over to whoever receives on subject, with job in place of its own. From
+// then on it is the receiver's to keep alive and to settle; one that is not received comes again
+// after ack_wait, or when Reclaim is called. After an error this process still holds the delivery.
+func (d *Delivery[J]) Forward(subject string, job *J) error {
+	m, err := d.queue.encode(job)
+	if err != nil {
+		return err
+	}
+	if !d.settled.CompareAndSwap(false, true) {
+		return fmt.Errorf("forward job of %s: %w", d.queue.name, ErrSettled)
+	}
+	msg := &nats.Msg{Subject: subject, Header: nats.Header(m.Header), Data: m.Data}
+	msg.Header.Set(wire.AckHeader, d.ack)
+	if err := d.queue.bus.nc.PublishMsg(msg); err != nil {
+		d.settled.Store(false)
+		return fmt.Errorf("forward job of %s to %s: %w", d.queue.name, subject, tooLarge(err))
+	}
+	d.forwarded.Store(true)
+	d.queue.forget(d)
+	return nil
+}
+
+// Reclaim has a forwarded job delivered again at once: its receiver is known to be dead. A job that
+// the receiver has settled meanwhile stays settled.
+func (d *Delivery[J]) Reclaim() error {
+	if !d.forwarded.Load() {
+		return fmt.Errorf("reclaim job of %s: %w", d.queue.name, errNotForwarded)
+	}
+	if err := d.msg.Nak(); err != nil {
+		return fmt.Errorf("reclaim job of %s: %w", d.queue.name, err)
+	}
+	return nil
+}
+
+// Receive calls handle for each delivery that is forwarded to subject, one after the other. They are
+// kept alive like fetched ones. stop does not wait for a call of handle that is under way.
+func (q *Queue[J]) Receive(subject string, handle func(*Delivery[J])) (stop func(), err error) {
+	return q.bus.subscribe(subject, func(m *nats.Msg) {
+		m.Reply = m.Header.Get(wire.AckHeader) // as if it had come from the server
+		meta, err := m.Metadata()
+		var job J
+		if err == nil {
+			job, err = q.decode(wire.Message{Header: m.Header, Data: m.Data})
+		}
+		if err != nil {
+			q.bus.metrics.undecodable.WithLabelValues(q.name).Inc()
+			q.log.Error("forwarded message is no job", slog.String("subject", m.Subject), slog.Any("error", err))
+			return
+		}
+		d := &Delivery[J]{
+			Job: job, Deliveries: int(meta.NumDelivered), Last: meta.NumDelivered >= uint64(q.cfg.MaxDeliver),
+			Queued: max(0, time.Since(meta.Timestamp)), ack: m.Reply, msg: forwarded{m}, queue: q,
+		}
+		q.hold(d)
+		handle(d)
+	})
+}
+
+// forwarded is a message that came by way of another process.
+type forwarded struct{ m *nats.Msg }
+
+func (f forwarded) DoubleAck(ctx context.Context) error { return f.m.AckSync(nats.Context(ctx)) }
+func (f forwarded) Nak() error                          { return f.m.Nak() }
+func (f forwarded) NakWithDelay(d time.Duration) error  { return f.m.NakWithDelay(d) }
+func (f forwarded) Term() error                         { return f.m.Term() }
+func (f forwarded) InProgress() error                   { return f.m.InProgress() }
+
+// Hold keeps this process the one that gets the jobs of key, without fetching any: a request for at
+// most one byte of jobs is refused by the server, but counts as a sign of life.
+func (q *Queue[J]) Hold(ctx context.Context, key string) error {
+	consumer, err := q.consumer(ctx, key)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, pinTTL/4)
+	defer cancel()
+	batch, err := consumer.FetchBytes(1, jetstream.FetchContext(ctx), jetstream.FetchPriorityGroup(pinGroup))
+	if err != nil {
+		return fmt.Errorf("hold the %s jobs of %s: %w", q.name, key, err)
+	}
+	for msg := range batch.Messages() { // none: no job is that small
+		q.handBack(msg)
+	}
+	return nil
+}

@@ -1,0 +1,157 @@
+package worker
+
+import (
+	"context"
+	"encoding/json"
+	"log/slog"
+	"math"
+	"sync"
+	"time"
+
+	"github.com/baton-llm/baton/internal/wire"
+)
+
+const (
+	// leastPause is the shortest time between two reports of changes: what happens meanwhile goes out
+	// together.
+	leastPause = time.Millisecond
+	// itlMemory is the time constant of the moving average of the gaps between tokens.
+	itlMemory = time.Second
+)
+
+// Reporter tells the dispatchers what jobs a worker has. Its methods are safe for concurrent use.
+type Reporter struct {
+	worker  string
+	started time.Time
+	every   time.Duration
+	publish func(subject string, data []byte) error
+	log     *slog.Logger
+	wake    chan struct{} // 1 slot: something has changed
+	again   chan struct{} // 1 slot: all is wanted
+	cut     bool          // the last report could not be sent; Run's own
+
+	mu      sync.Mutex
+	seq     uint64
+	jobs    map[string]wire.JobReport
+	changed map[string]wire.JobReport
+	gaps    float64 // decayed sum of gaps, in seconds
+	weight  float64 // decayed number of gaps
+	at      time.Time
+}
+
+// NewReporter returns the reporter of a worker whose process began at started; every is the time
+// between two full reports.
+func NewReporter(worker string, started time.Time, every time.Duration, publish func(subject string, data []byte) error, log *slog.Logger) *Reporter {
+	return &Reporter{
+		worker: worker, started: started, every: every, publish: publish, log: log,
+		wake: make(chan struct{}, 1), again: make(chan struct{}, 1),
+		jobs: map[string]wire.JobReport{}, changed: map[string]wire.JobReport{},
+	}
+}
+
+// Set says how far a job has come. A job that has ended is forgotten once that is reported.
+func (r *Reporter) Set(j wire.JobReport) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if j.Stage == wire.StageEnded {
+		if _, known := r.jobs[j.Key]; !known {
+			return
+		}
+		delete(r.jobs, j.Key)
+	} else {
+		r.jobs[j.Key] = j
+	}
+	r.changed[j.Key] = j
+	poke(r.wake)
+}
+
+// End says that a job holds nothing here any more.
+func (r *Reporter) End(key string) { r.Set(wire.JobReport{Key: key, Stage: wire.StageEnded}) }
+
+// Gap takes the time between two tokens of one stream.
+func (r *Reporter) Gap(d time.Duration, now time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.decay(now)
+	r.gaps += d.Seconds()
+	r.weight++
+}
+
+// decay needs the lock.
+func (r *Reporter) decay(now time.Time) {
+	if passed := now.Sub(r.at); passed > 0 {
+		keep := math.Exp(-passed.Seconds() / itlMemory.Seconds())
+		r.gaps, r.weight, r.at = r.gaps*keep, r.weight*keep, now
+	}
+}
+
+// itl needs the lock.
+func (r *Reporter) itl(now time.Time) time.Duration {
+	const enough = 0.1 // of one gap: the last is some time ago
+	r.decay(now)
+	if r.weight < enough {
+		return 0
+	}
+	return time.Duration(r.gaps / r.weight * float64(time.Second))
+}
+
+// All has a full report sent soon: somebody has just come.
+func (r *Reporter) All() { poke(r.again) }
+
+func poke(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// Run reports until ctx ends.
+func (r *Reporter) Run(ctx context.Context) error {
+	tick := time.NewTicker(r.every)
+	defer tick.Stop()
+	for {
+		full := false
+		select {
+		case <-r.wake:
+		case <-r.again:
+			full = true
+		case <-tick.C:
+			full = true
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		r.send(ctx, full)
+		sleep(ctx, leastPause)
+	}
+}
+
+func (r *Reporter) send(ctx context.Context, full bool) {
+	r.mu.Lock()
+	out := wire.Report{Worker: r.worker, Started: r.started, Full: full, ITL: r.itl(time.Now())}
+	for _, j := range r.changed {
+		out.Jobs = append(out.Jobs, j)
+	}
+	if full {
+		for key, j := range r.jobs {
+			if _, there := r.changed[key]; !there {
+				out.Jobs = append(out.Jobs, j)
+			}
+		}
+	}
+	if len(out.Jobs) == 0 && !full {
+		r.mu.Unlock()
+		return
+	}
+	clear(r.changed)
+	r.seq++
+	out.Seq = r.seq
+	r.mu.Unlock()
+	data, err := json.Marshal(out)
+	if err == nil {
+		err = r.publish(wire.ReportSubject, data)
+	}
+	if err != nil && !r.cut { // once, not for each try
+		r.log.WarnContext(ctx, "reports cannot be sent, the next full one will mend that", slog.Any("error", err))
+	}
+	r.cut = err != nil
+}

@@ -1,0 +1,539 @@
+package dispatch_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/goleak"
+
+	"github.com/baton-llm/baton/internal/bus"
+	"github.com/baton-llm/baton/internal/natsd"
+	"github.com/baton-llm/baton/internal/wire"
+	"github.com/baton-llm/baton/router/dispatch"
+	"github.com/baton-llm/baton/router/schedule"
+)
+
+func TestMain(m *testing.M) {
+	natsd.HoldClock()
+	goleak.VerifyTestMain(m, goleak.IgnoreCurrent())
+}
+
+const (
+	model  = "m"
+	client = "f1" // the frontend that all jobs are of
+)
+
+var quiet = slog.New(slog.DiscardHandler)
+
+// fleet is what a frontend knows of the others; the test changes it.
+type fleet struct {
+	mu      sync.Mutex
+	workers map[string]wire.Announcement
+	gone    []func(string)
+	changed []func()
+}
+
+func (f *fleet) Models() []wire.Model { return []wire.Model{{ID: model}} }
+
+func (f *fleet) Workers() (out []wire.Announcement) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, a := range f.workers {
+		out = append(out, a)
+	}
+	return out
+}
+
+func (f *fleet) OnGone(g func(string)) { f.gone = append(f.gone, g) }
+func (f *fleet) OnChange(g func())     { f.changed = append(f.changed, g) }
+
+func (f *fleet) set(id string) {
+	a := wire.Announcement{ID: id, Role: wire.RoleBoth, Ready: true, Models: f.Models(), Load: wire.Load{Capacity: 1 << 20, Slots: 1024}}
+	if id == client {
+		a = wire.Announcement{ID: id, Role: wire.RoleFrontend, Ready: true}
+	}
+	f.mu.Lock()
+	f.workers[id] = a
+	f.mu.Unlock()
+	for _, g := range f.changed {
+		g()
+	}
+}
+
+func (f *fleet) lose(id string) {
+	f.mu.Lock()
+	delete(f.workers, id)
+	f.mu.Unlock()
+	for _, g := range f.gone {
+		g(id)
+	}
+}
+
+// site is one NATS server, and what the tests run around it.
+type site struct {
+	*testing.T
+	server *natsd.Server
+	stops  []func()
+}
+
+func inBubble(t *testing.T, test func(s *site)) {
+	t.Helper()
+	natsd.DropPooledTimers()
+	defer natsd.DropPooledTimers()
+	synctest.Test(t, func(t *testing.T) {
+		server, err := natsd.Start(natsd.DefaultConfig(), quiet)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := &site{T: t, server: server}
+		defer func() {
+			for _, stop := range slices.Backward(s.stops) {
+				stop()
+			}
+			if err := server.Stop(context.Background()); err != nil {
+				t.Error(err)
+			}
+		}()
+		test(s)
+	})
+}
+
+const ackWait = 5 * time.Second
+
+func (s *site) bus(name string) *bus.Bus {
+	s.Helper()
+	b, _ := s.connect(name, ackWait)
+	return b
+}
+
+// connect also returns what ends the connection, and with it the word that the process's jobs are in
+// good hands.
+func (s *site) connect(name string, ackWait time.Duration) (b *bus.Bus, end func()) {
+	s.Helper()
+	cfg := bus.DefaultConfig()
+	cfg.Prefill.AckWait = ackWait
+	b, err := bus.Connect(s.Context(), cfg, name, s.server, prometheus.NewRegistry(), quiet)
+	if err != nil {
+		s.Fatal(err)
+	}
+	end = sync.OnceFunc(b.Close)
+	s.stops = append(s.stops, end)
+	return b, end
+}
+
+// frontend is one process with a dispatcher. kill ends it without a word to the others, leave as it
+// should.
+type frontend struct {
+	fleet       *fleet
+	reg         *prometheus.Registry
+	kill, leave func()
+	cut         func() // ends only the connection
+}
+
+// held is how many jobs the frontend says that it holds.
+func (f *frontend) held(t *testing.T) int {
+	t.Helper()
+	families, err := f.reg.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, family := range families {
+		if family.GetName() == "baton_dispatch_held_jobs" {
+			return int(family.GetMetric()[0].GetGauge().GetValue())
+		}
+	}
+	t.Fatal("the dispatcher does not say how many jobs it holds")
+	return 0
+}
+
+func (s *site) frontend(name string, law schedule.Config, workers ...string) *frontend {
+	s.Helper()
+	b, end := s.connect(name, ackWait)
+	f := &fleet{workers: map[string]wire.Announcement{}}
+	f.set(client)
+	reg := prometheus.NewRegistry()
+	d := dispatch.New(dispatch.DefaultConfig(), law, name, dispatch.Deps{
+		Queue: b.Prefill(), Subscribe: b.Subscribe, Fleet: f, Registerer: reg, Log: quiet,
+	})
+	for _, w := range workers {
+		f.set(w)
+	}
+	ctx, cancel := context.WithCancel(s.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- d.Run(ctx) }()
+	leave := sync.OnceFunc(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			s.Errorf("Run = %v", err)
+		}
+	})
+	kill := func() {
+		end()
+		leave()
+	}
+	s.stops = append(s.stops, kill)
+	return &frontend{fleet: f, reg: reg, kill: kill, leave: leave, cut: end}
+}
+
+// worker takes what is assigned to it, does each job in a time of its own and reports.
+type worker struct {
+	name string
+	b    *bus.Bus
+	mu   sync.Mutex
+	got  []string // request ids in order of arrival
+}
+
+func (s *site) worker(name string, work func(w *worker, d *dispatch.Delivery)) *worker {
+	s.Helper()
+	w := &worker{name: name, b: s.bus(name)}
+	stop, err := w.b.Prefill().Receive(wire.AssignSubject(name), func(d *dispatch.Delivery) {
+		w.mu.Lock()
+		w.got = append(w.got, d.Job.ID)
+		w.mu.Unlock()
+		go work(w, d)
+	})
+	if err != nil {
+		s.Fatal(err)
+	}
+	s.stops = append(s.stops, stop)
+	return w
+}
+
+func (w *worker) jobs() []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Clone(w.got)
+}
+
+func (w *worker) report(t *testing.T, d *dispatch.Delivery, stage wire.Stage) {
+	data, err := json.Marshal(wire.Report{Worker: w.name, Jobs: []wire.JobReport{{Key: d.Job.MsgID(), Stage: stage, Tokens: d.Job.PromptTokens, KV: d.Job.PromptTokens + d.Job.MaxTokens}}})
+	if err == nil {
+		err = w.b.Publish(wire.ReportSubject, data)
+	}
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+// serve does a job wholly: a second to the first token, and one more to the last.
+func serve(t *testing.T) func(*worker, *dispatch.Delivery) {
+	return func(w *worker, d *dispatch.Delivery) {
+		w.report(t, d, wire.StagePrefilling)
+		time.Sleep(time.Second)
+		w.report(t, d, wire.StageDecoding)
+		time.Sleep(time.Second)
+		w.report(t, d, wire.StageEnded)
+		if err := d.Done(context.Background()); err != nil {
+			t.Errorf("%s: Done = %v", w.name, err)
+		}
+	}
+}
+
+func request(i int, class wire.Class) *wire.PrefillJob {
+	return &wire.PrefillJob{Request: wire.Request{
+		ID: fmt.Sprintf("r%03d", i), Frontend: client, Stream: uint64(i), Attempt: 1, Model: model, Class: class,
+		PromptTokens: 8192, MaxTokens: 100, Admitted: time.Now(),
+	}}
+}
+
+func (s *site) publish(b *bus.Bus, jobs ...*wire.PrefillJob) (seqs []uint64) {
+	s.Helper()
+	for _, j := range jobs {
+		r, err := b.Prefill().Publish(s.Context(), j)
+		if err != nil {
+			s.Fatal(err)
+		}
+		seqs = append(seqs, r.Seq)
+	}
+	return seqs
+}
+
+func (s *site) empty(b *bus.Bus) {
+	s.Helper()
+	if depth, err := b.Prefill().Stats(s.Context()); err != nil || depth.Messages != 0 {
+		s.Errorf("%d jobs are left in the queue (%v)", depth.Messages, err)
+	}
+}
+
+func aggregated() schedule.Config {
+	law := schedule.DefaultConfig()
+	law.Mode = schedule.Aggregated
+	return law
+}
+
+func TestEveryJobIsAssignedOnceInOrder(t *testing.T) {
+	inBubble(t, func(s *site) {
+		s.frontend("f1", aggregated(), "w1")
+		w := s.worker("w1", serve(t))
+		client := s.bus("client")
+		var want []string
+		for i := range 20 {
+			j := request(i, wire.Standard)
+			want = append(want, j.ID)
+			s.publish(client, j)
+			time.Sleep(time.Millisecond)
+		}
+		time.Sleep(2 * time.Minute)
+		if got := w.jobs(); !slices.Equal(got, want) {
+			t.Errorf("assigned %v, want %v", got, want)
+		}
+		s.empty(client)
+	})
+}
+
+// The process that dispatches dies with jobs in its hands: another takes over within three seconds,
+// and what the dead one held comes again.
+func TestAnotherFrontendTakesOver(t *testing.T) {
+	inBubble(t, func(s *site) {
+		fronts := []*frontend{s.frontend("f1", aggregated(), "w1"), s.frontend("f2", aggregated(), "w1"), s.frontend("f3", aggregated(), "w1")}
+		w := s.worker("w1", serve(t))
+		client := s.bus("client")
+		for i := range 30 {
+			s.publish(client, request(i, wire.Standard))
+		}
+		time.Sleep(5 * time.Second)
+		before := len(w.jobs())
+		if before == 0 || before == 30 {
+			t.Fatalf("%d of 30 jobs assigned, want some", before)
+		}
+		fronts[0].kill()
+		s.publish(client, request(100, wire.Interactive))
+		time.Sleep(3*time.Second + 2*time.Second) // to take over, and for the job that runs
+		if got := w.jobs(); !slices.Contains(got, "r100") {
+			t.Errorf("a new job was not assigned after the takeover: %v", got)
+		}
+		time.Sleep(2 * time.Minute)
+		got := w.jobs()
+		slices.Sort(got)
+		if n := len(slices.Compact(slices.Clone(got))); n != 31 || len(got) != 31 {
+			t.Errorf("%d assignments of %d jobs, want 31 of 31", len(got), n)
+		}
+		s.empty(client)
+	})
+}
+
+func TestAbandonedJobIsDropped(t *testing.T) {
+	inBubble(t, func(s *site) {
+		f := s.frontend("f1", aggregated()) // and no worker yet
+		client := s.bus("client")
+		keep, leave := request(1, wire.Standard), request(2, wire.Standard)
+		s.publish(client, keep, leave)
+		time.Sleep(time.Second)
+		keys, err := json.Marshal([]string{leave.MsgID()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := client.Publish(wire.AbandonSubject(model), keys); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		w := s.worker("w1", serve(t))
+		f.fleet.set("w1")
+		time.Sleep(10 * time.Second)
+		if got := w.jobs(); !slices.Equal(got, []string{keep.ID}) {
+			t.Errorf("assigned %v, want only %s", got, keep.ID)
+		}
+		s.empty(client)
+	})
+}
+
+func TestJobsOfADeadFrontendAreDropped(t *testing.T) {
+	inBubble(t, func(s *site) {
+		f := s.frontend("f2", aggregated())
+		client := s.bus("client")
+		s.publish(client, request(1, wire.Standard), request(2, wire.Standard)) // of f1
+		time.Sleep(time.Second)
+		f.fleet.lose("f1")
+		time.Sleep(20 * time.Second)
+		s.empty(client)
+		if n := f.held(t); n != 0 {
+			t.Errorf("%d jobs are held, want none", n)
+		}
+	})
+}
+
+// The frontend was dead before this process came, so nobody tells it.
+func TestJobsOfALongDeadFrontendAreDropped(t *testing.T) {
+	inBubble(t, func(s *site) {
+		client := s.bus("client")
+		s.publish(client, request(1, wire.Standard))
+		f := s.frontend("f2", aggregated())
+		f.fleet.lose("f1")
+		time.Sleep(20 * time.Second)
+		s.empty(client)
+	})
+}
+
+// A frontend that is only slow still has its clients.
+func TestJobsOfASilentFrontendAreKeptForAWhile(t *testing.T) {
+	inBubble(t, func(s *site) {
+		f := s.frontend("f2", aggregated())
+		client := s.bus("client")
+		s.publish(client, request(1, wire.Standard))
+		for range 3 {
+			f.fleet.lose("f1")
+			time.Sleep(10 * time.Second)
+			f.fleet.set("f1")
+			time.Sleep(time.Second)
+		}
+		if n := f.held(t); n != 1 {
+			t.Errorf("%d jobs are held, want the one", n)
+		}
+	})
+}
+
+// What a dispatcher holds when it ends is another's as soon as that is the one to get the jobs, long
+// before the server gives the first one up.
+func TestJobsOfADispatcherThatLeavesAreHandedBack(t *testing.T) {
+	inBubble(t, func(s *site) {
+		first := s.frontend("f1", aggregated())
+		second := s.frontend("f2", aggregated())
+		client := s.bus("client")
+		for i := range 50 {
+			s.publish(client, request(i, wire.Standard))
+		}
+		time.Sleep(time.Second)
+		if first.held(t)+second.held(t) != 50 || first.held(t)*second.held(t) != 0 {
+			t.Fatalf("%d and %d jobs are held, want all by one", first.held(t), second.held(t))
+		}
+		if first.held(t) == 0 {
+			first, second = second, first
+		}
+		first.leave()
+		time.Sleep(ackWait - time.Second)
+		if first.held(t) != 0 || second.held(t) != 50 {
+			t.Errorf("%d and %d jobs are held, want all by the other", first.held(t), second.held(t))
+		}
+	})
+}
+
+// A job that the server gives up, because it has not heard of it for too long, comes again while the
+// first delivery is still here. It is one job.
+func TestJobThatComesAgainIsHeldOnce(t *testing.T) {
+	inBubble(t, func(s *site) {
+		f := s.frontend("f1", aggregated())
+		client := s.bus("client")
+		s.publish(client, request(1, wire.Standard), request(2, wire.Standard))
+		time.Sleep(time.Second)
+		hasty, _ := s.connect("hasty", time.Second)
+		if err := hasty.Prefill().Hold(s.Context(), model); err != nil { // which makes the server wait for less than the dispatcher thinks
+			t.Fatal(err)
+		}
+		time.Sleep(20 * time.Second)
+		if n := f.held(t); n != 2 {
+			t.Errorf("%d jobs are held, want 2", n)
+		}
+		w := s.worker("w1", serve(t))
+		f.fleet.set("w1")
+		time.Sleep(20 * time.Second)
+		got := w.jobs()
+		slices.Sort(got)
+		if got := slices.Compact(got); len(got) != 2 {
+			t.Errorf("assigned %v, want both", got)
+		}
+		if n := f.held(t); n != 0 {
+			t.Errorf("%d jobs are still held", n)
+		}
+	})
+}
+
+// A worker that dies before it has done anything with a job loses it to another at once, not only
+// when the server gives it up.
+func TestJobOfADeadWorkerComesAgainAtOnce(t *testing.T) {
+	inBubble(t, func(s *site) {
+		f := s.frontend("f1", aggregated(), "dead")
+		client := s.bus("client")
+		s.publish(client, request(1, wire.Standard))
+		time.Sleep(time.Second)
+		w := s.worker("w1", serve(t))
+		f.fleet.set("w1")
+		f.fleet.lose("dead")
+		time.Sleep(500 * time.Millisecond)
+		if got := w.jobs(); !slices.Equal(got, []string{"r001"}) {
+			t.Errorf("assigned %v, want r001", got)
+		}
+		time.Sleep(10 * time.Second)
+		s.empty(client)
+	})
+}
+
+// The fleet's word of a death may be lost on a dispatcher that is very busy.
+func TestJobOfAWorkerThatVanishesComesAgain(t *testing.T) {
+	inBubble(t, func(s *site) {
+		f := s.frontend("f1", aggregated(), "dead")
+		client := s.bus("client")
+		s.publish(client, request(1, wire.Standard), request(2, wire.Standard))
+		time.Sleep(time.Second)
+		w := s.worker("w1", serve(t))
+		f.fleet.mu.Lock()
+		delete(f.fleet.workers, "dead")
+		f.fleet.mu.Unlock()
+		f.fleet.set("w1")
+		time.Sleep(500 * time.Millisecond)
+		if got := w.jobs(); len(got) == 0 {
+			t.Error("nothing was assigned to the worker that is there")
+		}
+		time.Sleep(10 * time.Second)
+		s.empty(client)
+	})
+}
+
+// Nothing goes out while there is no connection. In virtual time a dispatcher that tries again without a
+// pause would never let it pass.
+func TestDispatcherWithoutAConnectionPauses(t *testing.T) {
+	inBubble(t, func(s *site) {
+		f := s.frontend("f1", aggregated())
+		client := s.bus("client")
+		s.publish(client, request(1, wire.Standard), request(2, wire.Standard))
+		time.Sleep(time.Second)
+		f.cut()
+		f.fleet.set("w1")
+		time.Sleep(10 * time.Second)
+		if n := f.held(t); n != 2 {
+			t.Errorf("%d jobs are held, want both", n)
+		}
+	})
+}
+
+// Three frontends take requests, and there is one order for all of them.
+func TestThreeFrontendsKeepOneOrder(t *testing.T) {
+	inBubble(t, func(s *site) {
+		var clients []*bus.Bus
+		for i := range 3 {
+			name := fmt.Sprintf("f%d", i+1)
+			s.frontend(name, aggregated(), "w1")
+			clients = append(clients, s.bus("client of "+name))
+		}
+		w := s.worker("w1", serve(t))
+		var urgent, patient []string
+		for i := range 30 {
+			class := wire.Batch
+			if i%3 == 2 {
+				class = wire.Interactive
+			}
+			j := request(i, class)
+			s.publish(clients[i%3], j)
+			if i > 0 { // the first runs at once, whatever its class
+				if class == wire.Interactive {
+					urgent = append(urgent, j.ID)
+				} else {
+					patient = append(patient, j.ID)
+				}
+			}
+			time.Sleep(time.Millisecond)
+		}
+		time.Sleep(2 * time.Minute)
+		want := append(append([]string{"r000"}, urgent...), patient...)
+		if got := w.jobs(); !slices.Equal(got, want) {
+			t.Errorf("order is\n%v, want\n%v", got, want)
+		}
+	})
+}

@@ -1,0 +1,289 @@
+package dispatch
+
+import (
+	"context"
+	"encoding/json"
+	"log/slog"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/baton-llm/baton/internal/wire"
+	"github.com/baton-llm/baton/router/schedule"
+)
+
+const (
+	maxReports = 4096                   // reports that wait for the law
+	maxLost    = 1024                   // dead processes that wait for it
+	batch      = 256                    // jobs in one fetch, and events between two decisions
+	fetchWait  = time.Second            // of one fetch: well below the time after which the server pins another process
+	holdEvery  = 500 * time.Millisecond // likewise, while there is no room
+	retryFetch = time.Second            // after one that failed
+	retrySend  = 100 * time.Millisecond // after a job could not be forwarded
+)
+
+// lane is the dispatching of one model. One goroutine owns the law; another fetches.
+type lane struct {
+	d       *Dispatcher
+	model   string
+	log     *slog.Logger
+	law     *schedule.Scheduler
+	known   map[string]wire.Announcement // workers that the law knows
+	queued  map[string]*Delivery         // jobs that the law orders, by key
+	missing map[string]time.Time         // frontends of such jobs that nobody hears of, since when
+	cut     bool                         // the last job could not be forwarded
+	jobs    chan *Delivery
+	reports chan *wire.Report
+	lost    chan string   // processes that are dead
+	gaveUp  chan []string // keys that their frontends abandoned
+	changed chan struct{} // 1 slot: the fleet is another
+	room    chan struct{} // 1 slot: held or bytes went down
+	held    atomic.Int64  // jobs fetched and not assigned
+	bytes   atomic.Int64  // of them
+}
+
+func newLane(d *Dispatcher, model string) *lane {
+	return &lane{
+		d: d, model: model, log: d.log.With(slog.String("model", model)), law: schedule.New(d.law), known: map[string]wire.Announcement{},
+		queued: map[string]*Delivery{}, missing: map[string]time.Time{},
+		jobs: make(chan *Delivery, batch), reports: make(chan *wire.Report, maxReports), lost: make(chan string, maxLost),
+		gaveUp: make(chan []string, batch), changed: make(chan struct{}, 1), room: make(chan struct{}, 1),
+	}
+}
+
+// lose takes the news of a dead process. When too much news waits, its absence is seen at the next look
+// at the fleet.
+func (l *lane) lose(process string) {
+	select {
+	case l.lost <- process:
+	default:
+	}
+}
+
+func (l *lane) run(ctx context.Context) {
+	stop, err := l.d.deps.Subscribe(wire.AbandonSubject(l.model), func(data []byte) {
+		var keys []string
+		if json.Unmarshal(data, &keys) != nil {
+			return
+		}
+		select {
+		case l.gaveUp <- keys:
+		case <-ctx.Done():
+		}
+	})
+	if err != nil { // jobs that nobody wants are then dropped by their workers
+		l.log.WarnContext(ctx, "abandoned jobs will not be heard of", slog.Any("error", err))
+		stop = func() {}
+	}
+	defer stop()
+	var g sync.WaitGroup
+	g.Go(func() { l.fetch(ctx) })
+	l.decide(ctx)
+	g.Wait()
+	l.handBack(ctx)
+}
+
+// fetch brings jobs in while there is room to hold them, and holds the place while there is none.
+func (l *lane) fetch(ctx context.Context) {
+	for ctx.Err() == nil {
+		free := min(batch, l.d.cfg.LookAhead-int(l.held.Load()))
+		if free <= 0 || int(l.bytes.Load()) >= l.d.cfg.LookAheadBytes {
+			if err := l.d.deps.Queue.Hold(ctx, l.model); err != nil && ctx.Err() == nil {
+				l.log.WarnContext(ctx, "place in front of the queue not held", slog.Any("error", err))
+			}
+			select {
+			case <-l.room:
+			case <-time.After(holdEvery):
+			case <-ctx.Done():
+			}
+			continue
+		}
+		for d, err := range l.d.deps.Queue.Fetch(ctx, l.model, free, fetchWait) {
+			if err != nil {
+				if ctx.Err() == nil {
+					l.log.WarnContext(ctx, "fetch failed", slog.Any("error", err))
+					sleep(ctx, retryFetch)
+				}
+				break
+			}
+			l.count(1, d)
+			select {
+			case l.jobs <- d:
+			case <-ctx.Done():
+				l.giveBack(ctx, d)
+			}
+		}
+	}
+}
+
+// sleep ends early with ctx.
+func sleep(ctx context.Context, d time.Duration) {
+	select {
+	case <-time.After(d):
+	case <-ctx.Done():
+	}
+}
+
+// decide owns the law: it takes what has happened, then has as much decided as can be.
+func (l *lane) decide(ctx context.Context) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	l.look(ctx, time.Now())
+	for l.wait(ctx, timer) {
+		for range batch { // whatever else has happened comes before the next decision
+			if !l.more() {
+				break
+			}
+		}
+		timer.Reset(l.place(ctx, time.Now()))
+	}
+}
+
+// place has as many jobs placed as can be, and returns when to try again if nothing happens.
+func (l *lane) place(ctx context.Context, now time.Time) time.Duration {
+	for _, j := range l.law.Expired(now) {
+		l.drop(ctx, j, "deadline")
+	}
+	for {
+		a, ok := l.law.Next(now)
+		if !ok {
+			break
+		}
+		if !l.forward(ctx, a, now) {
+			return min(retrySend, l.d.cfg.Refresh) // the next one would not go either
+		}
+	}
+	next := l.d.cfg.Refresh
+	if at := l.law.Wake(now); !at.IsZero() {
+		next = min(next, max(0, at.Sub(now)))
+	}
+	return next
+}
+
+// wait takes one event; false when ctx has ended.
+func (l *lane) wait(ctx context.Context, timer *time.Timer) bool {
+	select {
+	case d := <-l.jobs:
+		l.add(d)
+	case r := <-l.reports:
+		l.law.Report(r, time.Now())
+	case keys := <-l.gaveUp:
+		l.abandon(ctx, keys)
+	case process := <-l.lost:
+		l.dead(ctx, process)
+	case <-l.changed:
+		l.look(ctx, time.Now())
+	case <-timer.C:
+		l.look(ctx, time.Now())
+	case <-ctx.Done():
+		return false
+	}
+	return true
+}
+
+// more takes one job or report that is there already.
+func (l *lane) more() bool {
+	select {
+	case d := <-l.jobs:
+		l.add(d)
+	case r := <-l.reports:
+		l.law.Report(r, time.Now())
+	default:
+		return false
+	}
+	return true
+}
+
+// forward sends a job to its worker; false: it cannot be sent now and stays in the law's hands.
+func (l *lane) forward(ctx context.Context, a schedule.Assigned, now time.Time) bool {
+	d := deliveryOf(a.Job)
+	job := d.Job
+	a.Dispatcher, a.Waited = l.d.name, now.Sub(a.Job.Admitted)
+	job.Assignment = &a.Assignment
+	err := d.Forward(wire.AssignSubject(a.Worker), &job)
+	if err != nil {
+		if !l.cut { // once, not for each try
+			l.log.WarnContext(ctx, "jobs cannot be forwarded", slog.String("request_id", job.ID), slog.String("worker", a.Worker), slog.Any("error", err))
+		}
+		l.law.Undo(a, now)
+	}
+	if l.cut = err != nil; l.cut {
+		return false
+	}
+	l.let(d)
+	l.d.metrics.assigned.WithLabelValues(string(a.Place), a.Why).Inc()
+	l.d.metrics.wait.WithLabelValues(a.Job.Class.String()).Observe(a.Waited.Seconds())
+	l.log.DebugContext(ctx, "assigned", slog.String("request_id", job.ID), slog.Int("attempt", int(job.Attempt)), slog.String("place", string(a.Place)),
+		slog.String("why", a.Why), slog.String("worker", a.Worker), slog.String("decode", a.Decode), slog.Duration("waited", a.Waited))
+	return true
+}
+
+// abandon drops jobs that nobody wants. Those that were fetched before may be on their way to the law.
+func (l *lane) abandon(ctx context.Context, keys []string) {
+	for range batch {
+		if !l.more() {
+			break
+		}
+	}
+	for _, key := range keys {
+		if j := l.law.Remove(key); j != nil {
+			l.drop(ctx, j, "abandoned")
+		}
+	}
+}
+
+// dead takes the news that a process is gone: a worker's jobs come again.
+func (l *lane) dead(ctx context.Context, process string) {
+	now := time.Now()
+	if slices.ContainsFunc(l.d.deps.Fleet.Workers(), func(a wire.Announcement) bool { return a.ID == process }) {
+		l.look(ctx, now) // another process has its name by now
+		return
+	}
+	l.forget(ctx, process, now)
+}
+
+// forget has the law forget a worker; its jobs come again.
+func (l *lane) forget(ctx context.Context, worker string, now time.Time) {
+	delete(l.known, worker)
+	l.reclaim(ctx, worker, l.law.RemoveWorker(worker, now))
+}
+
+// reclaim has the jobs come again that a worker has lost.
+func (l *lane) reclaim(ctx context.Context, worker string, jobs []*schedule.Job) {
+	for _, j := range jobs {
+		if err := deliveryOf(j).Reclaim(); err != nil {
+			l.log.WarnContext(ctx, "job of a dead worker not reclaimed, it comes again after ack_wait", slog.String("worker", worker), slog.Any("error", err))
+		}
+	}
+}
+
+// look tells the law what has changed among the workers of the model, and drops the jobs of dead
+// frontends.
+func (l *lane) look(ctx context.Context, now time.Time) {
+	processes := l.d.deps.Fleet.Workers()
+	l.orphans(ctx, processes, now)
+	serving := make(map[string]bool, len(processes))
+	defer func() {
+		for id := range l.known {
+			if !serving[id] {
+				l.forget(ctx, id, now)
+			}
+		}
+	}()
+	for _, a := range processes {
+		if a.Role == wire.RoleFrontend || !slices.ContainsFunc(a.Models, func(m wire.Model) bool { return m.ID == l.model }) {
+			continue
+		}
+		serving[a.ID] = true
+		was, ok := l.known[a.ID]
+		if ok && was.Role == a.Role && was.Started.Equal(a.Started) && was.Ready == a.Ready && was.Leaving == a.Leaving &&
+			was.Load.Capacity == a.Load.Capacity && was.Load.Slots == a.Load.Slots {
+			continue
+		}
+		l.known[a.ID] = a
+		l.reclaim(ctx, a.ID, l.law.SetWorker(schedule.Worker{
+			ID: a.ID, Role: a.Role, Started: a.Started, Capacity: a.Load.Capacity, Slots: a.Load.Slots, Ready: a.Ready, Leaving: a.Leaving,
+		}, now))
+	}
+}

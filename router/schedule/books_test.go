@@ -242,7 +242,7 @@ func TestPrefixes(t *testing.T) {
 				break
 			}
 			b.hear(d.Worker, false, 0, wire.JobReport{Key: d.Job.Key, Stage: wire.StageDecoding, Tokens: 8192, KV: 8392})
-			b.report(d.Worker, d.Job.Key, wire.StageEnded)
+			b.hear(d.Worker, false, 0, wire.JobReport{Key: d.Job.Key, Stage: wire.StageEnded, Tokens: 8192})
 		}
 		for _, k := range []string{"1", "2", "3", "4"} {
 			b.report("w1", k, wire.StageEnded)

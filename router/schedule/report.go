@@ -92,7 +92,7 @@ func (s *Scheduler) hear(w *worker, j *wire.JobReport, now time.Time) {
 		if j.Tokens > 0 && l.link == nil { // which has counted them
 			l.tokens = j.Tokens
 		}
-		if j.Stage != wire.StagePrefilling {
+		if j.Stage == wire.StageHanded { // of a whole job it is known at the end
 			l.cached = j.Cached
 		}
 	})
@@ -116,8 +116,8 @@ func (s *Scheduler) reached(l *leg, f *flight, now time.Time) {
 	if f == nil || l != f.run || l.stage == wire.StagePrefilling {
 		return
 	}
-	l.worker.prefixes.found(l.guess, l.cached)
 	if l.stage == wire.StageHanded {
+		l.worker.prefixes.found(l.guess, l.cached)
 		s.counted(f.entry.job, l.tokens)
 		l.began = now
 		if f.decode != nil {
@@ -141,6 +141,9 @@ func (s *Scheduler) ended(l *leg, j *wire.JobReport, now time.Time) {
 	f := l.flight
 	if f != nil && l == f.run && j.Tokens > 0 {
 		s.counted(f.entry.job, j.Tokens)
+		if l.stage == wire.StageDecoding {
+			l.worker.prefixes.found(l.guess, j.Cached)
+		}
 	}
 	if l.link != nil && (f == nil || f.decode == nil || f.decode.stage != "") { // else nobody has read it
 		l.link.arrived(l.tokens, l.began, now)

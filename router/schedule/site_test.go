@@ -201,11 +201,11 @@ func (w *worker) whole(key string, r *request) {
 	q := &sequence{prompt: r.prompt, limit: r.out, doc: r.doc, docLen: r.docLen, token: func(time.Duration) {}}
 	q.first = func() {
 		r.began = w.now
-		tell(wire.StageDecoding, q.cached)
+		tell(wire.StageDecoding, 0) // engines say it with the usage
 	}
 	q.done = func() {
 		w.finish(r)
-		tell(wire.StageEnded, 0)
+		tell(wire.StageEnded, q.cached)
 	}
 	tell(wire.StagePrefilling, 0)
 	w.engine.submit(q)

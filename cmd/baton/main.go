@@ -7,12 +7,14 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 
 	"github.com/alecthomas/kong"
 	"github.com/baton-llm/baton/internal/app"
 	"github.com/baton-llm/baton/internal/config"
+	"github.com/baton-llm/baton/internal/supervise"
 	"github.com/baton-llm/baton/internal/telemetry"
 	"github.com/baton-llm/baton/internal/wire"
 )
@@ -22,7 +24,7 @@ type commands struct {
 	Config string `help:"YAML file with settings." type:"path" placeholder:"FILE" env:"BATON_CONFIG"`
 	NATS   string `name:"nats" help:"NATS servers to connect to, such as nats://localhost:4222." placeholder:"URL"`
 
-	Up       upCommand       `cmd:"" help:"Run everything in this process: embedded NATS, simulated engines, workers, frontend."`
+	Up       upCommand       `cmd:"" help:"Run a whole deployment: embedded NATS, workers, frontend, and simulated engines or vLLM below it."`
 	Frontend frontendCommand `cmd:"" help:"Run a frontend: the OpenAI-compatible endpoint."`
 	Prefill  workerCommand   `cmd:"" help:"Run a prefill worker in front of an engine."`
 	Decode   workerCommand   `cmd:"" help:"Run a decode worker in front of an engine."`
@@ -36,6 +38,18 @@ type commands struct {
 
 type upCommand struct {
 	serving
+
+	Engine         string   `help:"sim or vllm: simulated engines, or vllm serve processes that baton starts." placeholder:"KIND"`
+	Prefill        string   `help:"Number of prefill engines." placeholder:"N"`
+	Decode         string   `help:"Number of decode engines." placeholder:"N"`
+	Both           string   `help:"Number of engines that do both." placeholder:"N"`
+	Model          string   `help:"Model folder or id for vLLM." placeholder:"MODEL"`
+	PrefillGPUs    string   `name:"prefill-gpus" help:"GPUs of the prefill engines, such as 0-3." placeholder:"LIST"`
+	DecodeGPUs     string   `name:"decode-gpus" help:"GPUs of the decode engines, such as 4-7." placeholder:"LIST"`
+	BothGPUs       string   `name:"both-gpus" help:"GPUs of the engines that do both." placeholder:"LIST"`
+	TensorParallel string   `help:"GPUs of one engine." placeholder:"N"`
+	Device         string   `help:"What vLLM runs on: cuda or cpu." placeholder:"DEVICE"`
+	Args           []string `arg:"" optional:"" help:"After --: further flags of vllm serve."`
 }
 
 type frontendCommand struct {
@@ -81,6 +95,9 @@ Every setting that "baton config print" shows is also a flag (--prefill.lease=30
 variable (BATON_PREFILL_LEASE) and a YAML key; flags win over variables, variables over the file.`
 
 func main() {
+	if len(os.Args) > 1 && os.Args[1] == supervise.KeepCommand { // baton started this for an engine below it
+		os.Exit(supervise.Keep(os.Args[2:]))
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
@@ -107,12 +124,16 @@ func run(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
+	if len(cmd.Up.Args) > 0 && !slices.Contains(args, "--") {
+		return fmt.Errorf("unexpected argument %q; flags for vLLM follow --", cmd.Up.Args[0])
+	}
 	cmd.shorthands(flags)
 	file := cmd.Config
 	if f := cmd.Cfg.Check.File; f != "" {
 		file = f
 	}
 	sources, err := config.Load(&cfg, file, os.LookupEnv, flags)
+	cfg.VLLM.Args = append(cfg.VLLM.Args, cmd.Up.Args...)
 	if err == nil {
 		err = errors.Join(config.CheckEnv(&cfg, os.Environ(), "BATON_CONFIG"), cfg.Validate())
 	}
@@ -171,4 +192,14 @@ func (c *commands) shorthands(flags map[string]string) {
 	set("worker.sim_listen", c.Engine.Listen)
 	set("sim.role", c.Engine.Role)
 	set("sim.model", c.Engine.Model)
+	set("up.engine", c.Up.Engine)
+	set("up.prefill", c.Up.Prefill)
+	set("up.decode", c.Up.Decode)
+	set("up.both", c.Up.Both)
+	set("vllm.model", c.Up.Model)
+	set("vllm.prefill_gpus", c.Up.PrefillGPUs)
+	set("vllm.decode_gpus", c.Up.DecodeGPUs)
+	set("vllm.both_gpus", c.Up.BothGPUs)
+	set("vllm.tensor_parallel", c.Up.TensorParallel)
+	set("vllm.device", c.Up.Device)
 }

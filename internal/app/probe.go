@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
@@ -14,7 +15,8 @@ type engineProbe struct {
 	client *engine.Client
 	every  time.Duration
 
-	changed func() // called when the engine has become ready or unready; set before Run
+	changed func()                                        // called when the engine has become ready or unready; set before Run
+	check   func(ctx context.Context, model string) error // once, before it is ready for the first time; nil: none
 
 	mu    sync.Mutex
 	cards []wire.Model
@@ -26,12 +28,14 @@ func newEngineProbe(client *engine.Client, every time.Duration) *engineProbe {
 }
 
 // Run probes until ctx ends. An engine that stops answering is not ready, but what it serves is
-// not forgotten.
+// not forgotten. It fails if the engine is unfit for its worker.
 func (e *engineProbe) Run(ctx context.Context) error {
 	tick := time.NewTicker(e.every)
 	defer tick.Stop()
 	for {
-		e.ask(ctx)
+		if err := e.ask(ctx); err != nil {
+			return err
+		}
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
@@ -43,11 +47,21 @@ func (e *engineProbe) Run(ctx context.Context) error {
 // askTime bounds one probe; an engine on a busy machine may be slow to answer and yet live.
 const askTime = 5 * time.Second
 
-func (e *engineProbe) ask(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, askTime)
+// ask returns the error of an unfit engine alone.
+func (e *engineProbe) ask(ctx context.Context) error {
+	asking, cancel := context.WithTimeout(ctx, askTime)
 	defer cancel()
-	cards, err := e.client.Models(ctx)
+	cards, err := e.client.Models(asking)
 	ready := err == nil && len(cards) > 0
+	if ready && e.check != nil {
+		err := e.check(ctx, cards[0].ID)
+		if errors.Is(err, errUnfit) {
+			return err
+		}
+		if ready = err == nil; ready {
+			e.check = nil
+		}
+	}
 	e.mu.Lock()
 	changed := ready != e.ready
 	e.ready = ready
@@ -58,6 +72,7 @@ func (e *engineProbe) ask(ctx context.Context) {
 	if changed {
 		e.changed()
 	}
+	return nil
 }
 
 func (e *engineProbe) state() (cards []wire.Model, ready bool) {

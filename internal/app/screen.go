@@ -1,40 +1,63 @@
 package app
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
 	"net"
+	"os"
 
 	"github.com/baton-llm/baton/internal/wire"
+	"golang.org/x/term"
 )
 
-// printScreen says once what runs where, what to try, and how to stop.
-func printScreen(w io.Writer, cfg *Config, addr net.Addr, d *deployment) {
+// isTerminal tells whether what is written to w is drawn for a person.
+func isTerminal(w io.Writer) bool {
+	file, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(file.Fd()))
+}
+
+// model is what clients call the model of `baton up`.
+func (c *Config) model() string {
+	if c.Up.Engine == engineVLLM {
+		return c.VLLM.ServedName()
+	}
+	return c.Sim.Model
+}
+
+// baseURL is the OpenAI endpoint, without /v1, as this machine reaches it.
+func baseURL(cfg *Config, addr net.Addr) string {
 	_, port, err := net.SplitHostPort(addr.String())
 	if err != nil {
 		port = "8000"
 	}
-	base := "http://localhost:" + port
 	if cfg.API.TLSCert != "" {
-		base = "https://localhost:" + port
+		return "https://localhost:" + port
 	}
+	return "http://localhost:" + port
+}
+
+// printScreen says once what runs where, what to try, and how to stop.
+func printScreen(w io.Writer, cfg *Config, addr net.Addr, d *deployment) {
+	base := baseURL(cfg, addr)
 	nats := "embedded, no port opened"
 	if cfg.Embedded.Listen != "" {
 		nats = "embedded, " + d.nats.ClientURL()
+	}
+	model := cfg.model()
+	what := fmt.Sprintf("%s (simulated, profile %s)", model, cfg.Sim.Profile)
+	if cfg.Up.Engine == engineVLLM {
+		what = fmt.Sprintf("%s (vLLM on %s)", model, cfg.VLLM.Device)
 	}
 	fmt.Fprintf(w, `
   baton is up.
 
     OpenAI endpoint   %s/v1
-    model             %s (simulated, profile %s)
+    model             %s
     NATS              %s
-`, base, cfg.Sim.Model, cfg.Sim.Profile, nats)
-	for _, role := range []wire.Role{wire.RolePrefill, wire.RoleDecode, wire.RoleBoth} {
-		for _, s := range d.engines {
-			if s.role == role {
-				fmt.Fprintf(w, "    %-17s engine %s\n", s.worker, s.url())
-			}
-		}
+`, base, what, nats)
+	for _, f := range d.fronts() {
+		fmt.Fprintf(w, "    %-17s engine %s\n", f.worker, f.url)
 	}
 	key := ""
 	if cfg.API.Auth.Configured() {
@@ -49,5 +72,40 @@ func printScreen(w io.Writer, cfg *Config, addr net.Addr, d *deployment) {
 
   Stop with Ctrl-C.
 
-`, base, key, cfg.Sim.Model)
+`, base, key, model)
+}
+
+// readiness is the content of up.ready_file, for programs that start baton.
+type readiness struct {
+	URL     string        `json:"url"` // of the OpenAI endpoint, without /v1
+	Model   string        `json:"model"`
+	PID     int           `json:"pid"`
+	Engines []readyEngine `json:"engines"`
+}
+
+type readyEngine struct {
+	Name   string    `json:"name"`
+	Role   wire.Role `json:"role"`
+	Worker string    `json:"worker"`
+	URL    string    `json:"url"`
+}
+
+// writeReady writes up.ready_file, at once as a whole.
+func writeReady(cfg *Config, addr net.Addr, d *deployment) error {
+	file := cfg.Up.ReadyFile
+	if file == "" {
+		return nil
+	}
+	r := readiness{URL: baseURL(cfg, addr), Model: cfg.model(), PID: os.Getpid()}
+	for _, f := range d.fronts() {
+		r.Engines = append(r.Engines, readyEngine{Name: f.engine, Role: f.role, Worker: f.worker, URL: f.url})
+	}
+	text, err := json.Marshal(r)
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(file+".part", append(text, '\n'), 0o644); err != nil {
+		return err
+	}
+	return os.Rename(file+".part", file)
 }

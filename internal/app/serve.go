@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"syscall"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -17,6 +18,9 @@ import (
 // listen opens addr for what, which names the setting too.
 func listen(ctx context.Context, addr, what string) (net.Listener, error) {
 	ln, err := new(net.ListenConfig).Listen(ctx, "tcp", addr)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return nil, fmt.Errorf("listen on %s for %s: %w: end what has the port, or set another", addr, what, err)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("listen on %s for %s: %w", addr, what, err)
 	}

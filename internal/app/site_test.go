@@ -107,7 +107,7 @@ func (s *site) start(t *testing.T, e *simulated) *part {
 	p := &part{simulated: e, proc: proc}
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
-	go func() { ended <- proc.worker(ctx, e.worker, e.role, e.url(), s.d.network.dial) }()
+	go func() { ended <- proc.worker(ctx, e.worker, e.role, e.url(), s.d.network.dial, nil) }()
 	var once sync.Once
 	p.leave = func() {
 		once.Do(func() {

@@ -6,11 +6,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
+	"os"
+	"slices"
 	"time"
 
 	"github.com/baton-llm/baton/internal/enginesim"
 	"github.com/baton-llm/baton/internal/natsd"
+	"github.com/baton-llm/baton/internal/supervise"
 	"github.com/baton-llm/baton/internal/telemetry"
 	"github.com/baton-llm/baton/internal/wire"
 )
@@ -18,23 +22,45 @@ import (
 // stopTime bounds the end of the embedded NATS server.
 const stopTime = 2 * time.Second
 
-// RunUp runs a whole deployment in this process until ctx ends: an embedded NATS server, one
-// simulated engine for each worker, the workers, and a frontend. It tells people on screen what
-// runs where.
+// RunUp runs a whole deployment until ctx ends: an embedded NATS server, the workers and a frontend in
+// this process, and for each worker an engine: a simulated one in this process too, or a vLLM below it.
+// It tells people on screen what runs where.
 func RunUp(ctx context.Context, cfg *Config, screen, logs io.Writer) error {
 	if err := cfg.API.Auth.CheckOpen(cfg.API.Listen); err != nil {
 		return err
+	}
+	ln, err := listen(ctx, cfg.API.Listen, "clients (api.listen)") // before minutes of loading: it may be in use
+	if err != nil {
+		return err
+	}
+	defer ln.Close() // for the case that it never serves
+	var board *supervise.Board
+	if cfg.Up.Engine == engineVLLM {
+		board = supervise.NewBoard(screen, isTerminal(screen))
+		logs = board.Over(logs)
 	}
 	d, err := newDeployment(ctx, cfg, logs)
 	if err != nil {
 		return err
 	}
 	defer d.close()
-	ln, err := listen(ctx, cfg.API.Listen, "clients (api.listen)")
-	if err != nil {
-		return err
+	if board != nil {
+		if err := d.addVLLM(ctx, board); err != nil {
+			return err
+		}
 	}
-	return d.run(ctx, ln, func() { printScreen(screen, cfg, ln.Addr(), d) })
+	removeReady := func() { _ = os.Remove(cfg.Up.ReadyFile) } // an empty name removes nothing
+	removeReady()                                             // that of a run which was killed
+	defer removeReady()
+	return d.run(ctx, ln, func() {
+		if board != nil {
+			board.Done()
+		}
+		printScreen(screen, cfg, ln.Addr(), d)
+		if err := writeReady(cfg, ln.Addr(), d); err != nil {
+			d.proc.log.ErrorContext(ctx, "ready file not written", slog.Any("error", err))
+		}
+	})
 }
 
 // deployment is everything that `baton up` runs.
@@ -43,6 +69,8 @@ type deployment struct {
 	proc    *process
 	network network
 	engines []*simulated
+	vllms   []*supervised
+	board   *supervise.Board // nil: no engine takes long to start
 }
 
 // network is where engines listen; tests put one in memory in its place.
@@ -61,6 +89,31 @@ type simulated struct {
 
 func (s *simulated) url() string { return "http://" + s.ln.Addr().String() }
 
+// front is a worker and the engine that it fronts.
+type front struct {
+	worker string
+	role   wire.Role
+	engine string // name
+	url    string
+}
+
+// fronts lists what runs where, prefill first.
+func (d *deployment) fronts() (fronts []front) {
+	for _, s := range d.engines {
+		fronts = append(fronts, front{worker: s.worker, role: s.role, engine: s.worker, url: s.url()})
+	}
+	for _, s := range d.vllms {
+		fronts = append(fronts, front{worker: s.worker, role: s.engine.Role, engine: s.engine.Name, url: s.engine.URL()})
+	}
+	slices.SortStableFunc(fronts, func(a, b front) int { return cmp.Compare(rank(a.role), rank(b.role)) })
+	return fronts
+}
+
+// rank is the place of a role in the order in which people read.
+func rank(role wire.Role) int {
+	return slices.Index([]wire.Role{wire.RolePrefill, wire.RoleDecode, wire.RoleBoth}, role)
+}
+
 func newDeployment(ctx context.Context, cfg *Config, logs io.Writer) (*deployment, error) {
 	return newDeploymentOn(ctx, cfg, logs, network{listen: net.Listen})
 }
@@ -68,7 +121,11 @@ func newDeployment(ctx context.Context, cfg *Config, logs io.Writer) (*deploymen
 func newDeploymentOn(ctx context.Context, cfg *Config, logs io.Writer, on network) (_ *deployment, err error) {
 	d := &deployment{network: on}
 	own := *cfg
-	own.API.DrainTimeout, own.Prefill.DrainTimeout, own.Decode.DrainTimeout = cfg.Up.Drain, cfg.Up.Drain, cfg.Up.Drain
+	drain := cfg.Up.Drain
+	if cfg.Up.Engine == engineVLLM {
+		drain = cfg.VLLM.Drain
+	}
+	own.API.DrainTimeout, own.Prefill.DrainTimeout, own.Decode.DrainTimeout = drain, drain, drain
 	cfg = &own
 	defer func() {
 		if err != nil {
@@ -81,7 +138,10 @@ func newDeploymentOn(ctx context.Context, cfg *Config, logs io.Writer, on networ
 	if d.proc, err = open(ctx, cfg, "up", d.nats, logs); err != nil {
 		return nil, err
 	}
-	for role, n := range map[wire.Role]int{wire.RolePrefill: cfg.Up.Prefill, wire.RoleDecode: cfg.Up.Decode, wire.RoleBoth: cfg.Up.Both} {
+	if cfg.Up.Engine == engineVLLM {
+		return d, nil
+	}
+	for role, n := range cfg.Up.counts() {
 		for range n {
 			if err := d.addEngine(cfg.Up.engine(cfg.Sim, role), role); err != nil {
 				return nil, err
@@ -89,6 +149,11 @@ func newDeploymentOn(ctx context.Context, cfg *Config, logs io.Writer, on networ
 		}
 	}
 	return d, nil
+}
+
+// counts is how many engines of each role are asked for.
+func (u *Up) counts() map[wire.Role]int {
+	return map[wire.Role]int{wire.RolePrefill: u.Prefill, wire.RoleDecode: u.Decode, wire.RoleBoth: u.Both}
 }
 
 // engine is the configuration of a simulated engine with the batches of its role.
@@ -123,10 +188,22 @@ func (d *deployment) run(ctx context.Context, ln net.Listener, ready func()) err
 	engines, workers := newLayer(ctx), newLayer(ctx)
 	for _, s := range d.engines {
 		engines.run(func(ctx context.Context) error { return s.engine.Run(ctx, s.ln) })
-		workers.run(func(ctx context.Context) error { return d.proc.worker(ctx, s.worker, s.role, s.url(), d.network.dial) })
 	}
-	bound, release := workers.bind(ctx)
+	for _, s := range d.vllms {
+		engines.run(s.run)
+	}
+	if d.board != nil {
+		engines.run(d.board.Run)
+	}
+	for _, f := range d.fronts() {
+		workers.run(func(ctx context.Context) error {
+			return d.proc.worker(ctx, f.worker, f.role, f.url, d.network.dial, nil)
+		})
+	}
+	bound, release := engines.bind(ctx)
 	defer release()
+	bound, free := workers.bind(bound)
+	defer free()
 	err := d.proc.frontend(bound, ln, ready)
 	return errors.Join(err, workers.stop(), engines.stop())
 }

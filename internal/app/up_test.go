@@ -10,6 +10,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -26,6 +27,9 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	if status, ok := beside(os.Args); ok {
+		os.Exit(status)
+	}
 	release := natsd.HoldClock()
 	defer release()
 	goleak.VerifyTestMain(m, goleak.IgnoreCurrent())

@@ -35,12 +35,13 @@ func RunWorker(ctx context.Context, cfg *Config, role wire.Role, logs io.Writer)
 	}
 	bound, release := infra.bind(ctx)
 	defer release()
-	err = p.worker(bound, newID(role), role, cfg.Worker.Engine, nil)
+	err = p.worker(bound, newID(role), role, cfg.Worker.Engine, nil, checkEngine)
 	return errors.Join(err, infra.stop())
 }
 
-// worker runs one worker named id until ctx ends and it has drained.
-func (p *process) worker(ctx context.Context, id string, role wire.Role, url string, dial dialer) error {
+// worker runs one worker named id until ctx ends and it has drained. Before it takes its first job, check
+// (nil: none) looks at the engine.
+func (p *process) worker(ctx context.Context, id string, role wire.Role, url string, dial dialer, check engineCheck) error {
 	connector, err := kvtransfer.ByName(p.cfg.Worker.Connector)
 	if err != nil {
 		return err
@@ -49,6 +50,11 @@ func (p *process) worker(ctx context.Context, id string, role wire.Role, url str
 	log := p.log.With(slog.String("worker", id))
 	client := engine.New(url, p.cfg.Engine, dial, reg, log)
 	probe := newEngineProbe(client, p.cfg.Worker.Announce)
+	if check != nil {
+		probe.check = func(ctx context.Context, model string) error {
+			return check(ctx, &checked{client: client, url: url, role: role, model: model, connector: connector, lease: p.cfg.Prefill.Lease, log: log})
+		}
+	}
 	sender := relay.NewSender(id, p.bus.Publish, p.cfg.Relay, p.reg, log)
 
 	parts := p.stages(id, url, role, connector, client, sender, reg, log)

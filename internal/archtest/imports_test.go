@@ -41,6 +41,8 @@ var leaves = map[string][]string{
 	"internal/bench/workload": {"internal/bench", "internal/config"},
 	"internal/bench/report":   {"internal/bench"},
 	"internal/sse":            {},
+	"internal/supervise":      {"internal/config"},
+	"internal/vllm":           {"internal/config", "internal/wire"},
 }
 
 // within reports whether package or module p is root or below it.
@@ -183,6 +185,8 @@ func TestImportRules(t *testing.T) {
 		{"internal/bench/run_test.go", module + "/internal/pipenet", true},
 		{"internal/bench/workload/spec.go", module + "/internal/config", true},
 		{"internal/bench/report/html.go", module + "/internal/bench", true},
+		{"internal/supervise/child.go", module + "/internal/vllm", false},
+		{"internal/vllm/engine.go", module + "/internal/supervise", false},
 	} {
 		if fault := importFault(tt.file, tt.target); (fault == "") != tt.allowed {
 			t.Errorf("%s imports %s: fault %q, want allowed = %t", tt.file, tt.target, fault, tt.allowed)

@@ -60,6 +60,7 @@ type Metrics struct {
 	Waiting        int     // requests in the engine's own queue
 	KVUsage        float64 // of the KV cache's blocks, 0 to 1; the fullest, if the engine has several caches
 	CapacityTokens int     // tokens that fit into the KV cache
+	Connector      bool    // it has a connector that hands KV caches over, and counts what goes over it
 }
 
 // Metrics asks the engine for its load.
@@ -93,6 +94,7 @@ func parseMetrics(text string) Metrics {
 		if !ok {
 			continue
 		}
+		m.Connector = m.Connector || strings.HasPrefix(name, "vllm:nixl_")
 		switch name {
 		case "vllm:num_requests_running":
 			m.Running += int(value)

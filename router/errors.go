@@ -81,10 +81,17 @@ func tooMany(what string, wait time.Duration) *Error {
 	}
 }
 
-func unpublished(err error) *Error {
+func tooLate(wait time.Duration) *Error {
+	return &Error{
+		Status: http.StatusTooManyRequests, Type: typeRateLimit, Code: string(wire.TooLate), Reason: string(wire.TooLate),
+		Message: fmt.Sprintf("Too much waits before the request for an answer in time. Try again in %d s.", (wait+time.Second-1)/time.Second), RetryAfter: wait,
+	}
+}
+
+func unpublished() *Error {
 	return &Error{
 		Status: http.StatusServiceUnavailable, Type: typeUnavailable, Code: "queue_unreachable", Reason: "queue_unreachable",
-		Message: "The work queue did not take the request: " + err.Error(), RetryAfter: time.Second,
+		Message: "The work queue did not take the request.", RetryAfter: time.Second,
 	}
 }
 

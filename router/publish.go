@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/baton-llm/baton/internal/bus"
@@ -71,7 +72,8 @@ func (c *call) publish(ctx context.Context) {
 	case errors.Is(err, bus.ErrFull):
 		c.settle(Failed, tooMany("queue_full", c.r.admission.retryAfter(time.Now())))
 	default:
-		c.settle(Failed, unpublished(err))
+		c.r.log.WarnContext(ctx, "request not queued", slog.String("request_id", c.req.ID), slog.Any("error", err))
+		c.settle(Failed, unpublished())
 	}
 }
 

@@ -92,7 +92,8 @@ type Router struct {
 }
 
 // New makes the router of the frontend called name; Run makes it work. Its owner hands frames of
-// wire.FramesSubject(name) to the receiver and requests on wire.BodySubject(name) to Body.
+// wire.FramesSubject(name) to the receiver, requests on wire.BodySubject(name) to Body and messages on
+// wire.RefuseSubject(name) to Refused.
 func New(cfg Config, name string, deps Deps) *Router {
 	r := &Router{
 		cfg: cfg, name: name, deps: deps, log: deps.Log, metrics: newMetrics(deps.Registerer),

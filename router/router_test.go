@@ -728,7 +728,9 @@ func TestQueueThatRefuses(t *testing.T) {
 			h.queue.refuse = func(*wire.PrefillJob) error { return errors.New("no responders") }
 			out := h.do(t.Context(), request())
 			time.Sleep(20 * time.Second)
-			wantError(t, h.now(out).err, 503, "queue_unreachable")
+			if e := wantError(t, h.now(out).err, 503, "queue_unreachable"); strings.Contains(e.Message, "responders") {
+				t.Errorf("the client is told what the server's library says: %s", e.Message)
+			}
 			h.over(map[string]int{"failed": 1})
 		})
 	})

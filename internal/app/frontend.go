@@ -54,7 +54,7 @@ func (p *process) frontend(ctx context.Context, ln net.Listener, ready func()) e
 		Registerer: p.reg, Tracer: p.tracer, Log: log,
 	})
 	dispatcher := dispatch.New(p.cfg.Dispatch, p.cfg.Schedule, id, dispatch.Deps{
-		Queue: p.bus.Prefill(), Subscribe: p.bus.Subscribe, Fleet: workers, Registerer: p.reg, Log: log,
+		Queue: p.bus.Prefill(), Subscribe: p.bus.Subscribe, Publish: p.bus.Publish, Fleet: workers, Registerer: p.reg, Log: log,
 	})
 	server := api.New(p.cfg.API, api.Deps{
 		Router: api.FromRouter(route), Fleet: workers, Metrics: metricsHandler(p.reg), Keys: keys, Registerer: p.reg, Tracer: p.tracer,
@@ -79,6 +79,12 @@ func (p *process) frontend(ctx context.Context, ln net.Listener, ready func()) e
 		return fmt.Errorf("answer requests for bodies: %w", err)
 	}
 	defer stopBodies()
+	stopRefusals, err := p.bus.Subscribe(wire.RefuseSubject(id), route.Refused)
+	if err != nil {
+		_ = ln.Close()
+		return fmt.Errorf("subscribe to refusals: %w", err)
+	}
+	defer stopRefusals()
 
 	infra := newLayer(ctx)
 	if err := p.operators(ctx, infra, p.cfg.API.AdminListen, "api.admin_listen", server.Admin()); err != nil {

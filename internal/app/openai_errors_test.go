@@ -61,6 +61,7 @@ var settings = []struct {
 	{"the key may not ask for the class in `X-Baton-Class`", 403, classOfOthers},
 	{"the body does not arrive in time (`api.body_timeout`)", 408, slowBody},
 	{"more is in flight than `router.all` or the class allows", 429, tooMany},
+	{"an answer can no longer begin in time (`schedule.reject_late`)", 429, late},
 	{"the key's requests or tokens a minute are used up", 429, overLimit},
 	{"no worker serves any model", 503, noWorkers},
 }
@@ -233,6 +234,19 @@ func readAll(t *testing.T, resp *http.Response) string {
 }
 
 // tooMany sends a request while the only one that is allowed runs.
+// late asks where no first token can be in time.
+func late(t *testing.T) (*http.Response, string) {
+	t.Helper()
+	cfg := splitting(quick())
+	cfg.Schedule.SLO.TTFT, cfg.Schedule.RejectLate = time.Nanosecond, true
+	base, _ := startUp(t, cfg)
+	resp, err := post(t.Context(), http.DefaultClient, base+chatPath, goodChat)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp, readAll(t, resp)
+}
+
 func tooMany(t *testing.T) (*http.Response, string) {
 	t.Helper()
 	cfg := splitting(quick())

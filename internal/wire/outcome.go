@@ -34,6 +34,7 @@ const (
 	BodyGone       Reason = "body_gone"       // the frontend or the bucket no longer has the body
 	WorkerStopping Reason = "worker_stopping" // the worker is draining and hands the job back
 	DeadlineOver   Reason = "deadline"        // the request's deadline passed
+	TooLate        Reason = "too_late"        // its first token can no longer come in time: refused before any worker had it
 )
 
 // Retryable tells whether another try may end differently.
@@ -41,7 +42,7 @@ func (r Reason) Retryable() bool {
 	switch r {
 	case EngineDown, EngineError, EngineTimeout, HandleExpired, HandleUsed, WorkerStopping:
 		return true
-	case EngineRejected, NoHandle, HandleMismatch, BodyGone, DeadlineOver:
+	case EngineRejected, NoHandle, HandleMismatch, BodyGone, DeadlineOver, TooLate:
 		return false
 	}
 	return false

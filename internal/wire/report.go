@@ -24,8 +24,8 @@ type JobReport struct {
 }
 
 // Report is what a worker tells all dispatchers on ReportSubject: the jobs whose stage changed, at
-// once, and all that it has, once per announcement interval or when asked by a hello. Reports are
-// not repeated; a full one mends what was lost.
+// once, its pace several times a second while tokens come, and all that it has, once per announcement
+// interval or when asked by a hello. Reports are not repeated; a full one mends what was lost.
 type Report struct {
 	Worker  string        `json:"worker"`
 	Started time.Time     `json:"started"` // of this process: one that came back has none of its former jobs

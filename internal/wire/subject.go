@@ -45,6 +45,10 @@ func AssignSubject(worker string) string { return "baton.assign." + Token(worker
 // nobody wants any more.
 func AbandonSubject(model string) string { return "baton.abandon." + Token(model) }
 
+// RefuseSubject is where a dispatcher tells one frontend which of its queued jobs it has dropped: a
+// JSON list of Refusal.
+func RefuseSubject(frontend string) string { return "baton.refuse." + Token(frontend) }
+
 // FramesSubject is where workers send frames for the clients of one frontend.
 func FramesSubject(frontend string) string { return "baton.frames." + Token(frontend) }
 

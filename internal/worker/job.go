@@ -132,7 +132,11 @@ func Conclude[J any](ctx context.Context, run Run, d *Delivery[J], back bool, er
 	}
 	if failure != nil {
 		outcome = string(failure.Failure.Reason)
-		log.WarnContext(ctx, "job failed", slog.String("reason", outcome), slog.Any("error", err))
+		level := slog.LevelWarn
+		if outcome == string(wire.EngineRejected) || outcome == string(wire.DeadlineOver) {
+			level = slog.LevelInfo // nothing is wrong here: the client asked for it
+		}
+		log.Log(ctx, level, "job failed", slog.String("reason", outcome), slog.Any("error", err))
 		if err := run.SendJSON(ctx, wire.Fail, failure.Failure); err != nil {
 			log.DebugContext(ctx, "failure not sent", slog.Any("error", err))
 		}

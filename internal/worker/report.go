@@ -15,6 +15,8 @@ const (
 	// leastPause is the shortest time between two reports of changes: what happens meanwhile goes out
 	// together.
 	leastPause = time.Millisecond
+	// beat is the longest time between two reports while tokens come: dispatchers decide by their pace.
+	beat = 150 * time.Millisecond
 	// itlMemory is the time constant of the moving average of the gaps between tokens.
 	itlMemory = time.Second
 )
@@ -29,6 +31,7 @@ type Reporter struct {
 	wake    chan struct{} // 1 slot: something has changed
 	again   chan struct{} // 1 slot: all is wanted
 	cut     bool          // the last report could not be sent; Run's own
+	flow    chan struct{} // 1 slot: the first token since the last report has come
 
 	mu      sync.Mutex
 	seq     uint64
@@ -37,6 +40,7 @@ type Reporter struct {
 	gaps    float64 // decayed sum of gaps, in seconds
 	weight  float64 // decayed number of gaps
 	at      time.Time
+	flowing bool // a token has come since the last report
 }
 
 // NewReporter returns the reporter of a worker whose process began at started; every is the time
@@ -44,7 +48,7 @@ type Reporter struct {
 func NewReporter(worker string, started time.Time, every time.Duration, publish func(subject string, data []byte) error, log *slog.Logger) *Reporter {
 	return &Reporter{
 		worker: worker, started: started, every: every, publish: publish, log: log,
-		wake: make(chan struct{}, 1), again: make(chan struct{}, 1),
+		wake: make(chan struct{}, 1), again: make(chan struct{}, 1), flow: make(chan struct{}, 1),
 		jobs: map[string]wire.JobReport{}, changed: map[string]wire.JobReport{},
 	}
 }
@@ -75,6 +79,10 @@ func (r *Reporter) Gap(d time.Duration, now time.Time) {
 	r.decay(now)
 	r.gaps += d.Seconds()
 	r.weight++
+	if !r.flowing {
+		r.flowing = true
+		poke(r.flow)
+	}
 }
 
 // decay needs the lock.
@@ -109,10 +117,16 @@ func poke(c chan struct{}) {
 func (r *Reporter) Run(ctx context.Context) error {
 	tick := time.NewTicker(r.every)
 	defer tick.Stop()
+	pulse := time.NewTimer(beat) // before the first token there is nothing new when it fires
+	defer pulse.Stop()
 	for {
 		full := false
 		select {
 		case <-r.wake:
+		case <-r.flow:
+			pulse.Reset(beat)
+			continue
+		case <-pulse.C:
 		case <-r.again:
 			full = true
 		case <-tick.C:
@@ -138,11 +152,12 @@ func (r *Reporter) send(ctx context.Context, full bool) {
 			}
 		}
 	}
-	if len(out.Jobs) == 0 && !full {
+	if len(out.Jobs) == 0 && !full && !r.flowing {
 		r.mu.Unlock()
 		return
 	}
 	clear(r.changed)
+	r.flowing = false
 	r.seq++
 	out.Seq = r.seq
 	r.mu.Unlock()

@@ -212,3 +212,37 @@ func TestPaceIsAnAverageThatFades(t *testing.T) {
 		}
 	})
 }
+
+// Dispatchers decide by the pace of running answers, so they hear of it also while no job begins or ends.
+func TestPaceIsReportedWhileTokensCome(t *testing.T) {
+	reporting(t, func(t *testing.T, l *listener) {
+		l.Set(prefilling("a"))
+		before := len(l.all())
+		const seconds = 3
+		for range seconds * 100 { // of ten streams
+			for range 10 {
+				l.Gap(10*time.Millisecond, time.Now())
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+		beats := l.all()[before:]
+		last := time.Duration(0)
+		for _, r := range beats {
+			if r.Full || len(r.Jobs) != 0 || r.ITL < 9*time.Millisecond || r.ITL > 11*time.Millisecond {
+				t.Errorf("reported %+v, want only a pace of 10 ms", r)
+			}
+			if r.at-last > 200*time.Millisecond {
+				t.Errorf("no pace from %v to %v", last, r.at)
+			}
+			last = r.at
+		}
+		if len(beats) < 5*seconds || len(beats) > 10*seconds {
+			t.Errorf("%d reports in %d seconds, want 5 to 10 a second", len(beats), seconds)
+		}
+		before = len(l.all())
+		time.Sleep(every / 2)
+		if got := len(l.all()) - before; got > 1 {
+			t.Errorf("%d reports after the last token, want at most one", got)
+		}
+	})
+}

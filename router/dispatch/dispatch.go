@@ -40,6 +40,7 @@ type Fleet interface {
 type Deps struct {
 	Queue      Queue
 	Subscribe  func(subject string, handle func(data []byte)) (stop func(), err error)
+	Publish    func(subject string, data []byte) error
 	Fleet      Fleet
 	Registerer prometheus.Registerer
 	Log        *slog.Logger
@@ -67,6 +68,7 @@ func New(cfg Config, law schedule.Config, name string, deps Deps) *Dispatcher {
 		cfg: cfg, law: law, name: name, deps: deps, log: deps.Log, metrics: newMetrics(deps.Registerer),
 		changed: make(chan struct{}, 1), lanes: map[string]*lane{},
 	}
+	deps.Registerer.MustRegister(books(d.snapshots))
 	deps.Fleet.OnChange(func() {
 		notify(d.changed)
 		d.each(func(l *lane) { notify(l.changed) })
@@ -89,6 +91,17 @@ func (d *Dispatcher) each(f func(*lane)) {
 	for _, l := range d.lanes {
 		f(l)
 	}
+}
+
+// snapshots returns the latest books of each model.
+func (d *Dispatcher) snapshots() map[string]*schedule.Snapshot {
+	all := map[string]*schedule.Snapshot{}
+	d.each(func(l *lane) {
+		if s := l.seen.Load(); s != nil {
+			all[l.model] = s
+		}
+	})
+	return all
 }
 
 // Run dispatches until ctx ends. Jobs that it holds then come again to another frontend.

@@ -60,8 +60,12 @@ func (f *fleet) set(id string) {
 	if id == client {
 		a = wire.Announcement{ID: id, Role: wire.RoleFrontend, Ready: true}
 	}
+	f.announce(a)
+}
+
+func (f *fleet) announce(a wire.Announcement) {
 	f.mu.Lock()
-	f.workers[id] = a
+	f.workers[a.ID] = a
 	f.mu.Unlock()
 	for _, g := range f.changed {
 		g()
@@ -161,7 +165,7 @@ func (s *site) frontend(name string, law schedule.Config, workers ...string) *fr
 	f.set(client)
 	reg := prometheus.NewRegistry()
 	d := dispatch.New(dispatch.DefaultConfig(), law, name, dispatch.Deps{
-		Queue: b.Prefill(), Subscribe: b.Subscribe, Fleet: f, Registerer: reg, Log: quiet,
+		Queue: b.Prefill(), Subscribe: b.Subscribe, Publish: b.Publish, Fleet: f, Registerer: reg, Log: quiet,
 	})
 	for _, w := range workers {
 		f.set(w)

@@ -21,6 +21,7 @@ const (
 	holdEvery  = 500 * time.Millisecond // likewise, while there is no room
 	retryFetch = time.Second            // after one that failed
 	retrySend  = 100 * time.Millisecond // after a job could not be forwarded
+	showEvery  = 100 * time.Millisecond // at the most often, for metrics
 )
 
 // lane is the dispatching of one model. One goroutine owns the law; another fetches.
@@ -35,12 +36,14 @@ type lane struct {
 	cut     bool                         // the last job could not be forwarded
 	jobs    chan *Delivery
 	reports chan *wire.Report
-	lost    chan string   // processes that are dead
-	gaveUp  chan []string // keys that their frontends abandoned
-	changed chan struct{} // 1 slot: the fleet is another
-	room    chan struct{} // 1 slot: held or bytes went down
-	held    atomic.Int64  // jobs fetched and not assigned
-	bytes   atomic.Int64  // of them
+	lost    chan string                       // processes that are dead
+	gaveUp  chan []string                     // keys that their frontends abandoned
+	changed chan struct{}                     // 1 slot: the fleet is another
+	room    chan struct{}                     // 1 slot: held or bytes went down
+	held    atomic.Int64                      // jobs fetched and not assigned
+	bytes   atomic.Int64                      // of them
+	seen    atomic.Pointer[schedule.Snapshot] // of the law, for metrics; nil: none yet
+	seenAt  time.Time
 }
 
 func newLane(d *Dispatcher, model string) *lane {
@@ -136,15 +139,25 @@ func (l *lane) decide(ctx context.Context) {
 				break
 			}
 		}
-		timer.Reset(l.place(ctx, time.Now()))
+		now := time.Now()
+		timer.Reset(l.place(ctx, now))
+		l.show(now)
 	}
+}
+
+// show lets metrics see the law's books. The refresh makes sure that they are never much older.
+func (l *lane) show(now time.Time) {
+	if now.Sub(l.seenAt) < showEvery {
+		return
+	}
+	books := l.law.Snapshot(now)
+	l.seen.Store(&books)
+	l.seenAt = now
 }
 
 // place has as many jobs placed as can be, and returns when to try again if nothing happens.
 func (l *lane) place(ctx context.Context, now time.Time) time.Duration {
-	for _, j := range l.law.Expired(now) {
-		l.drop(ctx, j, "deadline")
-	}
+	l.refuse(ctx, l.law.Expired(now))
 	for {
 		a, ok := l.law.Next(now)
 		if !ok {

@@ -33,7 +33,7 @@ type Config struct {
 	KVHigh        float64       `yaml:"kv_high" help:"part of a worker's KV cache that requests may commit"`
 	KVLow         float64       `yaml:"kv_low" help:"part of a decode worker's KV cache that may be committed after a long prompt runs whole on it"`
 	AssumedTokens int           `yaml:"assumed_tokens" help:"answer length to reserve for a request that names no max_tokens, until lengths are learned"`
-	RejectLate    bool          `yaml:"reject_late" help:"drop a request as soon as its first token can no longer come in time, by slo.ttft or its deadline, instead of serving it last"`
+	RejectLate    bool          `yaml:"reject_late" help:"refuse a queued request as soon as its first token can no longer come in time, by slo.ttft or its deadline, instead of serving it last: 429 with a Retry-After by which what waits before it is done"`
 	Aging         time.Duration `yaml:"aging" help:"a request that waited for so long counts as one of the next better class"`
 	Lease         time.Duration `yaml:"lease" help:"a decode worker's room that was reserved for a handle is free again after so long without news"`
 }

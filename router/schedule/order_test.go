@@ -105,8 +105,8 @@ func TestLateJobs(t *testing.T) {
 		}
 		var order, refused []string
 		for b.Queued() > 0 {
-			for _, j := range b.Expired(b.now) {
-				refused = append(refused, j.Key)
+			for _, r := range b.Expired(b.now) {
+				refused = append(refused, r.Job.Key)
 			}
 			if b.Queued() == 0 {
 				break
@@ -219,7 +219,7 @@ func TestQueueEdits(t *testing.T) {
 		t.Errorf("wakes at %v, want at the deadline or before", at)
 	}
 	b.now = b.now.Add(10 * time.Second)
-	if got := b.Expired(b.now); len(got) != 1 || got[0].Key != "2" || b.Queued() != 0 {
+	if got := b.Expired(b.now); len(got) != 1 || got[0].Job.Key != "2" || got[0].Reason != wire.DeadlineOver || b.Queued() != 0 {
 		t.Errorf("Expired = %v with %d left, want 2 and none", got, b.Queued())
 	}
 	if at := b.Wake(b.now); !at.IsZero() {

@@ -26,6 +26,8 @@ const (
 	waitLink     = "link"      // KV caches queue in front of every link
 )
 
+var waitReasons = [...]string{waitNoWorker, waitKV, waitWindow, waitSLO, waitLink}
+
 const (
 	// calm is the part of the promised time per token that running answers may take before another
 	// long prompt is computed beside them.

@@ -25,6 +25,7 @@ type entry struct {
 	seq    uint64 // order of arrival; kept when an assignment is undone
 	tenant *tenant
 	group  int       // where it stands; see groupOf
+	tokens int       // of its prompt, as queue.tokens counts them
 	due    time.Time // orders a group, earliest first; zero, after all others: none, or it does not matter
 	late   time.Time // from when on it cannot be in time; zero: always can
 	turns  time.Time // when its group may change; zero: never
@@ -58,6 +59,7 @@ type queue struct {
 	aging     time.Duration
 	byKey     map[string]*entry
 	groups    [groups]heap[*share]
+	tokens    [groups]int // of the prompts in each group
 	tenants   map[string]*tenant
 	idle      heap[*tenant] // with nothing queued, by served; forgotten once others were served as much
 	served    float64       // of the tenant that was served last
@@ -107,10 +109,13 @@ func entryBefore(a, b *entry) bool {
 // groupOf numbers the groups in order, the two lanes of one level and band side by side.
 func groupOf(level, band, lane int) int { return (level*bands+band)*lanes + lane }
 
+// levelOf is the level of a job of a class that has not aged.
+func levelOf(class wire.Class) int { return 1 + int(min(class, wire.Batch)) }
+
 // stand says where a job stands at now, and when that may change. due is when its first token
 // should come and late from when on that cannot be; zero: it need not come by any time.
 func (q *queue) stand(e *entry, due, late time.Time, short bool, now time.Time) {
-	level := 1 + int(min(e.job.Class, wire.Batch))
+	level := levelOf(e.job.Class)
 	aged := max(0, int(now.Sub(e.job.Admitted)/q.aging))
 	e.due, e.late, e.turns = due, late, time.Time{}
 	if aged >= level {
@@ -164,6 +169,7 @@ func (q *queue) enter(e *entry) {
 		e.tenant.shares[e.group] = sh
 	}
 	sh.jobs.push(e)
+	q.tokens[e.group] += e.tokens
 	if sh.inGroup == 0 {
 		q.groups[e.group].push(sh)
 	} else {
@@ -183,6 +189,7 @@ func (q *queue) exit(e *entry) {
 		sh.jobs.remove(e)
 		q.groups[e.group].fix(sh)
 	}
+	q.tokens[e.group] -= e.tokens
 	q.turns.remove(e)
 }
 

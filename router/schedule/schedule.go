@@ -55,6 +55,7 @@ type Scheduler struct {
 	reservations heap[*leg] // by leg.until
 	links        map[pair]*link
 	lost         []*Job // of workers that came back without them; SetWorker returns them
+	sentAway     line
 
 	// Of the present look at the queue; see muster.
 	ready, prefillers, pure, decoders []*worker
@@ -155,6 +156,7 @@ func (s *Scheduler) restand(e *entry, now time.Time) {
 	if !due.IsZero() {
 		late = due.Add(-s.fastest(tokens))
 	}
+	e.tokens = tokens
 	s.queue.stand(e, due, late, tokens <= s.cfg.ShortPrompt, now)
 }
 
@@ -193,28 +195,6 @@ func (s *Scheduler) RemoveFrontend(id string) (gone []*Job) {
 	slices.SortFunc(gone, func(a, b *Job) int { return cmp.Compare(a.Key, b.Key) })
 	for _, j := range gone {
 		s.Remove(j.Key)
-	}
-	return gone
-}
-
-// Expired takes out the queued jobs whose deadline has passed and, if the configuration says so,
-// those whose first token can no longer come in time.
-func (s *Scheduler) Expired(now time.Time) (gone []*Job) {
-	for {
-		e, ok := s.queue.deadlines.top()
-		if !ok || e.job.Deadline.After(now) {
-			break
-		}
-		s.queue.remove(e)
-		gone = append(gone, e.job)
-	}
-	if !s.cfg.RejectLate {
-		return gone
-	}
-	s.turn(now)
-	for e := range s.queue.late() {
-		s.queue.remove(e)
-		gone = append(gone, e.job)
 	}
 	return gone
 }

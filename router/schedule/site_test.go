@@ -125,8 +125,8 @@ func (s *site) add(i int, r *request) {
 
 // decide has the law place what can be placed.
 func (s *site) decide() {
-	for _, j := range s.law.Expired(s.now) {
-		j.Ref.(*request).dropped = true
+	for _, r := range s.law.Expired(s.now) {
+		r.Job.Ref.(*request).dropped = true
 		s.left--
 	}
 	for {

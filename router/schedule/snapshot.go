@@ -1,7 +1,6 @@
 package schedule
 
 import (
-	"maps"
 	"time"
 
 	"github.com/baton-llm/baton/internal/wire"
@@ -25,13 +24,16 @@ type WorkerBooks struct {
 // Snapshot is the state of a scheduler, for people and metrics.
 type Snapshot struct {
 	Queued  int
-	Waiting map[string]int // jobs that the last Next looked at and could not place, by reason
+	Waiting map[string]int // jobs that the last Next looked at and could not place, by each of the reasons there are
 	Workers []WorkerBooks  // by name
 }
 
 // Snapshot copies the books.
 func (s *Scheduler) Snapshot(now time.Time) Snapshot {
-	out := Snapshot{Queued: s.Queued(), Waiting: maps.Clone(s.waits)}
+	out := Snapshot{Queued: s.Queued(), Waiting: map[string]int{}}
+	for _, reason := range waitReasons {
+		out.Waiting[reason] = s.waits[reason]
+	}
 	for _, w := range s.byID {
 		out.Workers = append(out.Workers, WorkerBooks{
 			ID: w.ID, Role: w.Role, Prompts: w.longs + w.shorts, PromptTokens: w.longTokens + w.shortTokens, Decoding: w.decoding,

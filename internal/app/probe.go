@@ -62,6 +62,9 @@ func (e *engineProbe) ask(ctx context.Context) error {
 			e.check = nil
 		}
 	}
+	if ctx.Err() != nil {
+		return nil // the probe ends; that says nothing of the engine
+	}
 	e.mu.Lock()
 	changed := ready != e.ready
 	e.ready = ready

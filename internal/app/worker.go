@@ -19,7 +19,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// RunWorker runs one prefill or decode worker in front of worker.engine until ctx ends, then drains.
+// RunWorker runs one worker in front of worker.engine until ctx ends, then drains.
 func RunWorker(ctx context.Context, cfg *Config, role wire.Role, logs io.Writer) error {
 	if cfg.Worker.Engine == "" {
 		return fmt.Errorf("worker.engine is empty: say which engine this %s worker fronts, such as --engine http://127.0.0.1:8100", role)
@@ -55,6 +55,7 @@ func (p *process) worker(ctx context.Context, id string, role wire.Role, url str
 	if parts == nil {
 		return fmt.Errorf("role %s is no worker's", role)
 	}
+	acts := newActing(role, log)
 
 	stop, err := p.bus.Subscribe(wire.ControlSubject(id), func(batch []byte) {
 		err := wire.ReadControls(batch, func(from string, c wire.Control) {
@@ -83,11 +84,16 @@ func (p *process) worker(ctx context.Context, id string, role wire.Role, url str
 	announcer := fleet.NewAnnouncer(p.bus, p.cfg.Worker.Announce, func() wire.Announcement {
 		models, ready := probe.state()
 		return wire.Announcement{
-			ID: id, Role: role, Version: telemetry.Version(), Started: p.begun, Interval: p.cfg.Worker.Announce,
+			ID: id, Role: acts.role(), Version: telemetry.Version(), Started: p.begun, Interval: p.cfg.Worker.Announce,
 			Ready: ready, Leaving: ctx.Err() != nil, Models: models, Engine: url, Load: parts.load(),
 		}
 	}, log)
-	probe.changed = announcer.Now
+	probe.changed, acts.changed = announcer.Now, announcer.Now
+	deaf, err := p.bus.Answer(wire.RoleSubject(id), acts.take)
+	if err != nil {
+		return fmt.Errorf("answer requests for another role: %w", err)
+	}
+	defer deaf()
 	told := context.AfterFunc(ctx, announcer.Now) // that it is leaving: dispatchers shall send nothing more
 	defer told()
 	infra := newLayer(ctx)

@@ -48,18 +48,30 @@ type Bus struct {
 	closed chan struct{} // the connection is closed for good
 }
 
-// Connect connects the process called name, to inproc if that is not nil, and creates or updates
-// the streams and the bucket. It tries until it works, Config.ConnectTimeout is over or ctx ends.
-// Afterwards a lost connection comes back by itself. The caller must Close the bus.
-func Connect(ctx context.Context, cfg Config, name string, inproc nats.InProcessConnProvider, reg prometheus.Registerer, log *slog.Logger) (*Bus, error) {
+// Dial connects the process called name as Connect does, but leaves what is at the server alone: for a
+// process that listens and asks, and has no queues. The caller must Close the bus.
+func Dial(ctx context.Context, cfg Config, name string, inproc nats.InProcessConnProvider, reg prometheus.Registerer, log *slog.Logger) (*Bus, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, fmt.Errorf("connect to NATS: %w", err)
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, cfg.ConnectTimeout, fmt.Errorf("no success within nats.connect_timeout %v", cfg.ConnectTimeout))
 	defer cancel()
-	b := &Bus{cfg: cfg, log: log, metrics: newMetrics(reg), closed: make(chan struct{})}
+	b := &Bus{cfg: cfg, log: log, metrics: newMetrics(reg), stop: func() {}, closed: make(chan struct{})}
 	if err := b.dial(ctx, name, inproc); err != nil {
 		return nil, fmt.Errorf("connect to NATS at %s: %w", cfg.where(inproc), err)
+	}
+	return b, nil
+}
+
+// Connect connects the process called name, to inproc if that is not nil, and creates or updates
+// the streams and the bucket. It tries until it works, Config.ConnectTimeout is over or ctx ends.
+// Afterwards a lost connection comes back by itself. The caller must Close the bus.
+func Connect(ctx context.Context, cfg Config, name string, inproc nats.InProcessConnProvider, reg prometheus.Registerer, log *slog.Logger) (*Bus, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, cfg.ConnectTimeout, fmt.Errorf("no success within nats.connect_timeout %v", cfg.ConnectTimeout))
+	defer cancel()
+	b, err := Dial(ctx, cfg, name, inproc, reg, log)
+	if err != nil {
+		return nil, err
 	}
 	b.prefill = newQueue(b, queueSpec[wire.PrefillJob]{
 		name: "prefill", stream: wire.PrefillStream, subjects: wire.PrefillSubjects, cfg: cfg.Prefill,

@@ -80,6 +80,38 @@ func TestSubscribersHearWhatIsPublishedInOrder(t *testing.T) {
 	})
 }
 
+// A process that only listens and asks makes nothing at the server, which need not have JetStream.
+func TestDialNeedsNoJetStream(t *testing.T) {
+	natsd.DropPooledTimers()
+	defer natsd.DropPooledTimers()
+	synctest.Test(t, func(t *testing.T) {
+		cfg := natsd.DefaultConfig()
+		cfg.NoJetStream = true
+		s, err := natsd.Start(cfg, quiet)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() {
+			if err := s.Stop(context.Background()); err != nil {
+				t.Error(err)
+			}
+		}()
+		b, err := bus.Dial(t.Context(), bus.DefaultConfig(), "test", s, prometheus.NewRegistry(), quiet)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer b.Close()
+		stop, err := b.Answer("baton.role.w", func([]byte) ([]byte, error) { return []byte("both"), nil })
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer stop()
+		if got, err := b.Request(t.Context(), "baton.role.w", []byte("prefill")); err != nil || string(got) != "both" {
+			t.Errorf("Request = %q, %v", got, err)
+		}
+	})
+}
+
 func TestServerWithoutJetStreamIsExplained(t *testing.T) {
 	natsd.DropPooledTimers()
 	synctest.Test(t, func(t *testing.T) {

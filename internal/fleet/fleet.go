@@ -223,7 +223,7 @@ func (f *Fleet) count() {
 		n := map[string]int{"ready": 0, "starting": 0, "leaving": 0}
 		for _, p := range f.processes {
 			if p.said.Role == role {
-				n[stateOf(&p.said)]++
+				n[State(&p.said)]++
 			}
 		}
 		for state, v := range n {

@@ -22,7 +22,8 @@ func newMetrics(reg prometheus.Registerer) metrics {
 	}
 }
 
-func stateOf(a *wire.Announcement) string {
+// State says in a word whether a process takes work.
+func State(a *wire.Announcement) string {
 	switch {
 	case a.Leaving:
 		return "leaving"

@@ -51,6 +51,10 @@ func FramesSubject(frontend string) string { return "baton.frames." + Token(fron
 // ControlSubject is where one worker takes control messages.
 func ControlSubject(worker string) string { return "baton.control." + Token(worker) }
 
+// RoleSubject is where one worker answers requests to act in another role: the request is the Role,
+// the answer the one that it had.
+func RoleSubject(worker string) string { return "baton.role." + Token(worker) }
+
 // BodySubject is where one frontend answers requests for bodies.
 func BodySubject(frontend string) string { return "baton.body." + Token(frontend) }
 

@@ -32,6 +32,7 @@ type commands struct {
 	Role     roleCommand     `cmd:"" help:"List workers, or have one act in another role."`
 	Engine   engineCommand   `cmd:"" help:"Run a simulated engine that speaks vLLM's HTTP protocol."`
 	Bench    benchCommand    `cmd:"" help:"Measure an OpenAI-compatible endpoint."`
+	Plan     planCommand     `cmd:"" help:"Say how to divide engines between prefill and decode for a load."`
 	Keys     keysCommand     `cmd:"" help:"Make API keys."`
 	Cfg      configCommand   `cmd:"" name:"config" help:"Print or check settings."`
 	Version  struct{}        `cmd:"" help:"Print the version."`
@@ -165,6 +166,8 @@ func run(ctx context.Context, args []string) error {
 		return cmd.Bench.Run.run(ctx, os.Stdout)
 	case "bench reference":
 		return cmd.Bench.Reference.run(ctx, os.Stdout)
+	case "plan":
+		return cmd.Plan.run(ctx, os.Stdout)
 	case "keys new":
 		return app.NewKey(os.Stdout, cmd.Keys.New.Name, cmd.Keys.New.Class, cmd.Keys.New.Append)
 	case "keys hash":

@@ -37,6 +37,8 @@ var leaves = map[string][]string{
 	"api/auth":                {"internal/wire"},
 	"router/schedule":         {"internal/config", "internal/wire"},
 	"router/dispatch":         {"internal/bus", "internal/config", "internal/wire", "router/schedule"},
+	"internal/lawsim":         {"internal/enginesim", "internal/wire", "router/schedule"},
+	"internal/plan":           {"internal/config", "internal/enginesim", "internal/lawsim", "internal/wire", "router/schedule"},
 	"internal/bench":          {},
 	"internal/bench/workload": {"internal/bench", "internal/config"},
 	"internal/bench/report":   {"internal/bench"},

@@ -26,6 +26,9 @@ func (m Model) KVTokens() int { return m.profile.KV }
 // KVBytesPerToken is the size of one token in it.
 func (m Model) KVBytesPerToken() int { return m.profile.BytesPerToken }
 
+// Handover is how long a hand-over of a KV cache takes beside the transfer of its bytes.
+func (m Model) Handover() time.Duration { return m.profile.Handover }
+
 // Step is how long one iteration takes.
 func (m Model) Step(parts []Part) time.Duration {
 	var b batch

@@ -10,6 +10,9 @@ import (
 	"github.com/baton-llm/baton/router/schedule"
 )
 
+// epoch is when tests begin.
+var epoch = time.Unix(1_700_000_000, 0)
+
 // bench is a scheduler under a test's clock.
 type bench struct {
 	testing.TB

@@ -79,7 +79,7 @@ func (w *world) add() {
 		Tokens: rapid.OneOf(rapid.IntRange(1, 1000), rapid.IntRange(1, largest)).Draw(w.T, "tokens"), MaxTokens: rapid.IntRange(1, 400).Draw(w.T, "answer"),
 		Whole: rapid.IntRange(0, 5).Draw(w.T, "whole") == 0,
 	}
-	for b := range j.Tokens / blockTokens {
+	for b := range j.Tokens / 256 { // tokens of a wire.PrefixBlock of text
 		j.Prefix = append(j.Prefix, uint64(rapid.IntRange(0, 1).Draw(w.T, "branch"))<<32|uint64(b))
 		if b > 8 {
 			break

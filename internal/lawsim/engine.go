@@ -1,69 +1,18 @@
-package schedule_test
+package lawsim
 
 import (
-	"container/heap"
 	"math"
 	"slices"
-	"testing"
 	"time"
 
 	"github.com/baton-llm/baton/internal/enginesim"
 )
 
-// clock is simulated time: events in order of their times, then of their making.
-type clock struct {
-	now    time.Time
-	events events
-	made   int
-}
-
-type event struct {
-	at  time.Time
-	seq int
-	do  func()
-}
-
-type events []event
-
-func (e events) Len() int { return len(e) }
-func (e events) Less(i, j int) bool {
-	return e[i].at.Before(e[j].at) || e[i].at.Equal(e[j].at) && e[i].seq < e[j].seq
-}
-func (e events) Swap(i, j int) { e[i], e[j] = e[j], e[i] }
-func (e *events) Push(x any)   { *e = append(*e, x.(event)) }
-func (e *events) Pop() any {
-	last := (*e)[len(*e)-1]
-	*e = (*e)[:len(*e)-1]
-	return last
-}
-
-var epoch = time.Unix(1_700_000_000, 0)
-
-func newClock() *clock { return &clock{now: epoch} }
-
-func (c *clock) after(d time.Duration, do func()) {
-	c.made++
-	heap.Push(&c.events, event{at: c.now.Add(d), seq: c.made, do: do})
-}
-
-// run lets events happen until more says no; it reports whether there are any left.
-func (c *clock) run(more func() bool) bool {
-	for more() {
-		if len(c.events) == 0 {
-			return false
-		}
-		e := heap.Pop(&c.events).(event)
-		c.now = e.at
-		e.do()
-	}
-	return true
-}
-
-// flags are an engine's, as vLLM calls them.
-type flags struct {
-	batch     int // max_num_batched_tokens
-	threshold int // long_prefill_token_threshold; 0: none
-	seqs      int // max_num_seqs
+// Flags are an engine's, as vLLM calls them.
+type Flags struct {
+	Batch      int // max_num_batched_tokens
+	LongPrompt int // long_prefill_token_threshold; 0: none
+	Seqs       int // max_num_seqs
 }
 
 // sequence is one call of an engine.
@@ -96,7 +45,7 @@ type document struct {
 type engine struct {
 	*clock
 	model     enginesim.Model
-	flags     flags
+	flags     Flags
 	free      int
 	docs      map[int]*document
 	waiting   []*sequence
@@ -111,11 +60,7 @@ type engine struct {
 	gapsAt    time.Time
 }
 
-func newEngine(t testing.TB, c *clock, profile string, f flags) *engine {
-	m, err := enginesim.ModelByName(profile)
-	if err != nil {
-		t.Fatal(err)
-	}
+func newEngine(c *clock, m enginesim.Model, f Flags) *engine {
 	return &engine{clock: c, model: m, flags: f, free: m.KVTokens(), docs: map[int]*document{}}
 }
 
@@ -146,7 +91,7 @@ func (e *engine) kick() {
 }
 
 func (e *engine) plan() bool {
-	budget := e.flags.batch
+	budget := e.flags.Batch
 	preempted := e.preempted
 	for i := 0; i < len(e.running) && budget > 0; i++ {
 		if s := e.running[i]; s.known()-s.computed == 1 {
@@ -162,7 +107,7 @@ func (e *engine) plan() bool {
 			budget -= e.chunk(s, budget)
 		}
 	}
-	for preempted == e.preempted && budget > 0 && len(e.waiting) > 0 && len(e.running)+e.pulling < e.flags.seqs && e.admit(e.waiting[0]) {
+	for preempted == e.preempted && budget > 0 && len(e.waiting) > 0 && len(e.running)+e.pulling < e.flags.Seqs && e.admit(e.waiting[0]) {
 		s := e.waiting[0]
 		e.waiting = e.waiting[1:]
 		if s.pull != nil && !s.pulled {
@@ -193,8 +138,8 @@ func (e *engine) plan() bool {
 
 func (e *engine) chunk(s *sequence, budget int) int {
 	s.planned = min(s.known()-s.computed, budget)
-	if e.flags.threshold > 0 {
-		s.planned = min(s.planned, e.flags.threshold)
+	if e.flags.LongPrompt > 0 {
+		s.planned = min(s.planned, e.flags.LongPrompt)
 	}
 	return s.planned
 }

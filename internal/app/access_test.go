@@ -2,22 +2,16 @@ package app
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
-
-	"github.com/baton-llm/baton/internal/natsd"
-	"github.com/baton-llm/baton/internal/pipenet"
 )
 
 // bearer sends a key with every request.
@@ -104,35 +98,14 @@ func TestKeysGuardAWholeDeployment(t *testing.T) {
 
 // Who comes back when they were told is let in, through the whole pipeline and in virtual time.
 func TestRetryAfterIsTrue(t *testing.T) {
-	natsd.DropPooledTimers()
-	defer natsd.DropPooledTimers() // this bubble's timers must not reach the next test
 	file := filepath.Join(t.TempDir(), "keys.yaml")
 	key := newKey(t, file, "acme", "limits: {tokens_per_minute: 1000}")
-	synctest.Test(t, func(t *testing.T) {
-		cfg := DefaultConfig()
-		cfg.Up.Prefill, cfg.Up.Decode = 1, 1
-		cfg.Log.Level = 8
-		cfg.API.Auth.KeysFile = file
-		mem := pipenet.New()
-		d, err := newDeploymentOn(t.Context(), &cfg, t.Output(), network{
-			listen: func(_, addr string) (net.Listener, error) { return mem.Listen(addr) }, dial: mem.Dial,
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer d.close()
-		ln, err := mem.Listen("frontend:8000")
-		if err != nil {
-			t.Fatal(err)
-		}
-		ctx, cancel := context.WithCancel(t.Context())
-		ready, ended := make(chan struct{}), make(chan error, 1)
-		go func() { ended <- d.run(ctx, ln, func() { close(ready) }) }()
-		<-ready
-
-		transport := &http.Transport{DialContext: mem.Dial}
-		client := &http.Client{Transport: bearer{key, transport}}
-		const base = "http://frontend:8000"
+	cfg := DefaultConfig()
+	cfg.Up.Prefill, cfg.Up.Decode = 1, 1
+	cfg.Log.Level = 8
+	cfg.API.Auth.KeysFile = file
+	inVirtualTime(t, cfg, func(t *testing.T, client *http.Client, base string) {
+		client = &http.Client{Transport: bearer{key, client.Transport}}
 		body := chatBody(cfg.Sim.Model, "hello", 400)
 		refused := 0
 		for range 6 {
@@ -160,11 +133,6 @@ func TestRetryAfterIsTrue(t *testing.T) {
 		}
 		if refused == 0 {
 			t.Error("nothing was refused; the test says nothing")
-		}
-		transport.CloseIdleConnections()
-		cancel()
-		if err := <-ended; err != nil {
-			t.Errorf("run = %v", err)
 		}
 	})
 }

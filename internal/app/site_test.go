@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
-	"net"
 	"net/http"
 	"strings"
 	"sync"
@@ -15,7 +14,6 @@ import (
 	"time"
 
 	"github.com/baton-llm/baton/internal/natsd"
-	"github.com/baton-llm/baton/internal/pipenet"
 	"github.com/baton-llm/baton/internal/wire"
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
@@ -46,24 +44,18 @@ func onSite(t *testing.T, cfg Config, first func(*simulated) bool, f func(t *tes
 	natsd.DropPooledTimers()
 	defer natsd.DropPooledTimers() // this bubble's timers must not reach the next test
 	synctest.Test(t, func(t *testing.T) {
-		mem := pipenet.New()
-		d, err := newDeploymentOn(t.Context(), &cfg, t.Output(), network{
-			listen: func(_, addr string) (net.Listener, error) { return mem.Listen(addr) }, dial: mem.Dial,
-		})
+		m, err := newInMemory(t.Context(), &cfg, t.Output())
 		if err != nil {
 			t.Fatal(err)
 		}
+		d := m.deployment
 		defer d.close()
-		ln, err := mem.Listen("frontend:8000")
-		if err != nil {
-			t.Fatal(err)
-		}
 		engines := newLayer(t.Context())
 		for _, e := range d.engines {
 			engines.run(func(ctx context.Context) error { return e.engine.Run(ctx, e.ln) })
 		}
-		transport := &http.Transport{DialContext: mem.Dial}
-		s := &site{d: d, cfg: *d.proc.cfg, client: &http.Client{Transport: transport}, base: "http://frontend:8000"}
+		transport := &http.Transport{DialContext: m.network.dial}
+		s := &site{d: d, cfg: *d.proc.cfg, client: &http.Client{Transport: transport}, base: MemoryURL}
 		for _, e := range d.engines {
 			if first(e) {
 				s.start(t, e)
@@ -71,7 +63,7 @@ func onSite(t *testing.T, cfg Config, first func(*simulated) bool, f func(t *tes
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		ready, ended := make(chan struct{}), make(chan error, 1)
-		go func() { ended <- d.proc.frontend(ctx, ln, func() { close(ready) }) }()
+		go func() { ended <- d.proc.frontend(ctx, m.ln, func() { close(ready) }) }()
 		<-ready
 
 		defer func() {

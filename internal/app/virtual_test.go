@@ -3,7 +3,6 @@ package app
 import (
 	"context"
 	"fmt"
-	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -11,7 +10,6 @@ import (
 	"time"
 
 	"github.com/baton-llm/baton/internal/natsd"
-	"github.com/baton-llm/baton/internal/pipenet"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -21,30 +19,20 @@ func inVirtualTime(t *testing.T, cfg Config, f func(t *testing.T, client *http.C
 	natsd.DropPooledTimers()
 	defer natsd.DropPooledTimers() // this bubble's timers must not reach the next test
 	synctest.Test(t, func(t *testing.T) {
-		mem := pipenet.New()
-		d, err := newDeploymentOn(t.Context(), &cfg, t.Output(), network{
-			listen: func(_, addr string) (net.Listener, error) { return mem.Listen(addr) }, dial: mem.Dial,
+		m, err := newInMemory(t.Context(), &cfg, t.Output())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer m.close()
+		err = m.serve(t.Context(), func(context.Context) error {
+			client := &http.Client{Transport: &http.Transport{DialContext: m.network.dial}}
+			f(t, client, MemoryURL)
+			nothingHeld(t, m.deployment)
+			client.CloseIdleConnections()
+			return nil
 		})
 		if err != nil {
-			t.Fatal(err)
-		}
-		defer d.close()
-		ln, err := mem.Listen("frontend:8000")
-		if err != nil {
-			t.Fatal(err)
-		}
-		ctx, cancel := context.WithCancel(t.Context())
-		ready, ended := make(chan struct{}), make(chan error, 1)
-		go func() { ended <- d.run(ctx, ln, func() { close(ready) }) }()
-		<-ready
-
-		transport := &http.Transport{DialContext: mem.Dial}
-		f(t, &http.Client{Transport: transport}, "http://frontend:8000")
-		nothingHeld(t, d)
-		transport.CloseIdleConnections()
-		cancel()
-		if err := <-ended; err != nil {
-			t.Errorf("run = %v", err)
+			t.Errorf("serve = %v", err)
 		}
 	})
 }

@@ -93,10 +93,9 @@ func (c *checked) prefill(ctx context.Context) error {
 
 // start is the flag that the engine must be started with; a lease of 0 is vLLM's own.
 func (c *checked) start(lease time.Duration) string {
-	role := map[wire.Role]string{wire.RolePrefill: "kv_producer", wire.RoleDecode: "kv_consumer", wire.RoleBoth: "kv_both"}[c.role]
 	extra := ""
 	if lease > 0 {
 		extra = fmt.Sprintf(`,"kv_connector_extra_config":{"kv_lease_duration":%d}`, int(math.Ceil(lease.Seconds())))
 	}
-	return fmt.Sprintf(`--kv-transfer-config '{"kv_connector":"NixlConnector","kv_role":%q%s}'`, role, extra)
+	return fmt.Sprintf(`--kv-transfer-config '{"kv_connector":"NixlConnector","kv_role":%q%s}'`, c.role.KVRole(), extra)
 }

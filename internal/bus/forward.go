@@ -65,12 +65,7 @@ func (q *Queue[J]) Receive(subject string, handle func(*Delivery[J])) (stop func
 			q.log.Error("forwarded message is no job", slog.String("subject", m.Subject), slog.Any("error", err))
 			return
 		}
-		d := &Delivery[J]{
-			Job: job, Deliveries: int(meta.NumDelivered), Last: meta.NumDelivered >= uint64(q.cfg.MaxDeliver),
-			Queued: max(0, time.Since(meta.Timestamp)), ack: m.Reply, msg: forwarded{m}, queue: q,
-		}
-		q.hold(d)
-		handle(d)
+		handle(q.inHand(job, meta.NumDelivered, meta.Timestamp, m.Reply, forwarded{m}))
 	})
 }
 

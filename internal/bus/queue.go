@@ -317,25 +317,26 @@ func (q *Queue[J]) deliver(ctx context.Context, msg jetstream.Msg) *Delivery[J] 
 		q.drop(ctx, msg)
 		return nil
 	}
-	d := &Delivery[J]{
-		Job: job, Deliveries: int(meta.NumDelivered), Last: meta.NumDelivered == uint64(q.cfg.MaxDeliver),
-		Queued: max(0, time.Since(meta.Timestamp)), ack: msg.Reply(), msg: msg, queue: q,
-	}
+	d := q.inHand(job, meta.NumDelivered, meta.Timestamp, msg.Reply(), msg)
 	q.bus.metrics.delivered.WithLabelValues(q.name).Inc()
 	if d.Deliveries > 1 {
 		q.bus.metrics.redelivered.WithLabelValues(q.name).Inc()
 	} else {
 		q.bus.metrics.wait.WithLabelValues(q.name).Observe(d.Queued.Seconds())
 	}
-	q.hold(d)
 	return d
 }
 
-// hold has a delivery kept alive.
-func (q *Queue[J]) hold(d *Delivery[J]) {
+// inHand makes the delivery of a job that is in this process's hands, and has it kept alive.
+func (q *Queue[J]) inHand(job J, deliveries uint64, published time.Time, ack string, msg message) *Delivery[J] {
+	d := &Delivery[J]{
+		Job: job, Deliveries: int(deliveries), Last: deliveries >= uint64(q.cfg.MaxDeliver),
+		Queued: max(0, time.Since(published)), ack: ack, msg: msg, queue: q,
+	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.open[d] = struct{}{}
+	return d
 }
 
 func (q *Queue[J]) drop(ctx context.Context, msg jetstream.Msg) {

@@ -62,9 +62,6 @@ func (o *Option) batches() string {
 	return strings.Join(all, "+")
 }
 
-// kvRoles is what vLLM calls the roles.
-var kvRoles = map[wire.Role]string{wire.RolePrefill: "kv_producer", wire.RoleDecode: "kv_consumer", wire.RoleBoth: "kv_both"}
-
 func (a *Advice) settings(w io.Writer, o *Option) {
 	fmt.Fprint(w, "\nvLLM engines:\n")
 	for _, e := range o.engines() {
@@ -73,7 +70,7 @@ func (a *Advice) settings(w io.Writer, o *Option) {
 		if f.LongPrompt > 0 {
 			fmt.Fprintf(w, " --long-prefill-token-threshold %d", f.LongPrompt)
 		}
-		fmt.Fprintf(w, "  (%s)\n", kvRoles[e.role])
+		fmt.Fprintf(w, "  (%s)\n", e.role.KVRole())
 	}
 	fmt.Fprint(w, "\nbaton:\n")
 	for _, line := range o.lines(&a.Question) {

@@ -132,17 +132,9 @@ func (c *Config) transferConfig(role wire.Role, lease time.Duration) string {
 		Failure   string `json:"kv_load_failure_policy"`
 		Extra     extra  `json:"kv_connector_extra_config"`
 	}{
-		Connector: "NixlConnector", Failure: c.LoadFailure,
+		Connector: "NixlConnector", Role: role.KVRole(), Failure: c.LoadFailure,
 		// Never shorter than what workers count on: a handle used after its end gives another request's text.
 		Extra: extra{Lease: int(math.Ceil(max(lease, leastLease).Seconds()))},
-	}
-	switch role {
-	case wire.RolePrefill:
-		config.Role = "kv_producer"
-	case wire.RoleDecode:
-		config.Role = "kv_consumer"
-	case wire.RoleBoth, wire.RoleFrontend:
-		config.Role = "kv_both"
 	}
 	if c.Device == deviceCPU {
 		config.Device = "cpu"

@@ -16,6 +16,18 @@ const (
 	RoleBoth     Role = "both" // a worker whose engine issues and reads handles
 )
 
+// KVRole is what vLLM calls the role of a worker's engine: the kv_role of its --kv-transfer-config.
+func (r Role) KVRole() string {
+	switch r {
+	case RolePrefill:
+		return "kv_producer"
+	case RoleDecode:
+		return "kv_consumer"
+	case RoleBoth, RoleFrontend:
+	}
+	return "kv_both"
+}
+
 // Model is one model that an engine serves.
 type Model struct {
 	ID   string          `json:"id"`

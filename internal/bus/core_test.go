@@ -80,8 +80,9 @@ func TestSubscribersHearWhatIsPublishedInOrder(t *testing.T) {
 	})
 }
 
-// A process that only listens and asks makes nothing at the server, which need not have JetStream.
-func TestDialNeedsNoJetStream(t *testing.T) {
+// withoutJetStream runs test in a bubble with a server that has no JetStream.
+func withoutJetStream(t *testing.T, test func(t *testing.T, s *natsd.Server)) {
+	t.Helper()
 	natsd.DropPooledTimers()
 	defer natsd.DropPooledTimers()
 	synctest.Test(t, func(t *testing.T) {
@@ -96,6 +97,13 @@ func TestDialNeedsNoJetStream(t *testing.T) {
 				t.Error(err)
 			}
 		}()
+		test(t, s)
+	})
+}
+
+// A process that only listens and asks makes nothing at the server, which need not have JetStream.
+func TestDialNeedsNoJetStream(t *testing.T) {
+	withoutJetStream(t, func(t *testing.T, s *natsd.Server) {
 		b, err := bus.Dial(t.Context(), bus.DefaultConfig(), "test", s, prometheus.NewRegistry(), quiet)
 		if err != nil {
 			t.Fatal(err)
@@ -113,20 +121,8 @@ func TestDialNeedsNoJetStream(t *testing.T) {
 }
 
 func TestServerWithoutJetStreamIsExplained(t *testing.T) {
-	natsd.DropPooledTimers()
-	synctest.Test(t, func(t *testing.T) {
-		cfg := natsd.DefaultConfig()
-		cfg.NoJetStream = true
-		s, err := natsd.Start(cfg, quiet)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer func() {
-			if err := s.Stop(context.Background()); err != nil {
-				t.Error(err)
-			}
-		}()
-		_, err = bus.Connect(t.Context(), bus.DefaultConfig(), "test", s, prometheus.NewRegistry(), quiet)
+	withoutJetStream(t, func(t *testing.T, s *natsd.Server) {
+		_, err := bus.Connect(t.Context(), bus.DefaultConfig(), "test", s, prometheus.NewRegistry(), quiet)
 		if !errors.Is(err, bus.ErrNoJetStream) || !strings.Contains(err.Error(), "nats-server -js") {
 			t.Errorf("Connect = %v, want ErrNoJetStream and what to do", err)
 		}

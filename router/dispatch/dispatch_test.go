@@ -364,6 +364,24 @@ func TestJobsOfADeadFrontendAreDropped(t *testing.T) {
 	})
 }
 
+// Whatever else happens all the time, the fleet is looked at.
+func TestJobsOfADeadFrontendAreDroppedInTraffic(t *testing.T) {
+	inBubble(t, func(s *site) {
+		f := s.frontend("f2", aggregated())
+		client := s.bus("client")
+		job := request(1, wire.Standard)
+		s.publish(client, job) // of f1
+		time.Sleep(time.Second)
+		f.fleet.lose("f1")
+		busy := s.worker("busy", serve(t))
+		for range 200 {
+			busy.report(t, &dispatch.Delivery{Job: *job}, wire.StageEnded)
+			time.Sleep(100 * time.Millisecond)
+		}
+		s.empty(client)
+	})
+}
+
 // The frontend was dead before this process came, so nobody tells it.
 func TestJobsOfALongDeadFrontendAreDropped(t *testing.T) {
 	inBubble(t, func(s *site) {

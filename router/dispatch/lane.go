@@ -130,10 +130,12 @@ func sleep(ctx context.Context, d time.Duration) {
 
 // decide owns the law: it takes what has happened, then has as much decided as can be.
 func (l *lane) decide(ctx context.Context) {
-	timer := time.NewTimer(0)
+	timer := time.NewTimer(0) // of the next decision without an event
 	defer timer.Stop()
+	refresh := time.NewTicker(l.d.cfg.Refresh) // of its own: decisions put the other off
+	defer refresh.Stop()
 	l.look(ctx, time.Now())
-	for l.wait(ctx, timer) {
+	for l.wait(ctx, timer.C, refresh.C) {
 		for range batch { // whatever else has happened comes before the next decision
 			if !l.more() {
 				break
@@ -175,7 +177,7 @@ func (l *lane) place(ctx context.Context, now time.Time) time.Duration {
 }
 
 // wait takes one event; false when ctx has ended.
-func (l *lane) wait(ctx context.Context, timer *time.Timer) bool {
+func (l *lane) wait(ctx context.Context, again, refresh <-chan time.Time) bool {
 	select {
 	case d := <-l.jobs:
 		l.add(d)
@@ -187,8 +189,9 @@ func (l *lane) wait(ctx context.Context, timer *time.Timer) bool {
 		l.dead(ctx, process)
 	case <-l.changed:
 		l.look(ctx, time.Now())
-	case <-timer.C:
-		l.look(ctx, time.Now())
+	case now := <-refresh:
+		l.look(ctx, now)
+	case <-again:
 	case <-ctx.Done():
 		return false
 	}

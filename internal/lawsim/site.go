@@ -83,7 +83,7 @@ func newSite(d Deployment) (*site, error) {
 		}
 		w := &worker{site: s, id: string(is.Role) + "-" + strconv.Itoa(i), engine: newEngine(s.clock, model, is.Flags), jobs: map[string]wire.JobReport{}}
 		s.workers[w.id] = w
-		s.law.SetWorker(schedule.Worker{ID: w.id, Role: is.Role, Capacity: model.KVTokens(), Slots: is.Flags.Seqs, Ready: true, Started: epoch}, s.now)
+		s.law.SetWorker(schedule.Worker{ID: w.id, Role: is.Role, Capacity: model.KVTokens(), Slots: is.Flags.Seqs, Ready: true, Started: epoch})
 		s.after(time.Duration(i)*announcement/time.Duration(len(d.Workers)), w.announce)
 		s.after(beat, w.beat)
 	}

@@ -30,10 +30,10 @@ type lane struct {
 	model   string
 	log     *slog.Logger
 	law     *schedule.Scheduler
-	known   map[string]wire.Announcement // workers that the law knows
-	queued  map[string]*Delivery         // jobs that the law orders, by key
-	missing map[string]time.Time         // frontends of such jobs that nobody hears of, since when
-	cut     bool                         // the last job could not be forwarded
+	known   map[string]schedule.Worker // that the law knows
+	queued  map[string]*Delivery       // jobs that the law orders, by key
+	missing map[string]time.Time       // frontends of such jobs that nobody hears of, since when
+	cut     bool                       // the last job could not be forwarded
 	jobs    chan *Delivery
 	reports chan *wire.Report
 	lost    chan string                       // processes that are dead
@@ -48,7 +48,7 @@ type lane struct {
 
 func newLane(d *Dispatcher, model string) *lane {
 	return &lane{
-		d: d, model: model, log: d.log.With(slog.String("model", model)), law: schedule.New(d.law), known: map[string]wire.Announcement{},
+		d: d, model: model, log: d.log.With(slog.String("model", model)), law: schedule.New(d.law), known: map[string]schedule.Worker{},
 		queued: map[string]*Delivery{}, missing: map[string]time.Time{},
 		jobs: make(chan *Delivery, batch), reports: make(chan *wire.Report, maxReports), lost: make(chan string, maxLost),
 		gaveUp: make(chan []string, batch), changed: make(chan struct{}, 1), room: make(chan struct{}, 1),
@@ -215,7 +215,7 @@ func (l *lane) more() bool {
 func (l *lane) forward(ctx context.Context, a schedule.Assigned, now time.Time) bool {
 	d := deliveryOf(a.Job)
 	job := d.Job
-	a.Dispatcher, a.Waited = l.d.name, now.Sub(a.Job.Admitted)
+	a.Dispatcher = l.d.name
 	job.Assignment = &a.Assignment
 	err := d.Forward(wire.AssignSubject(a.Worker), &job)
 	if err != nil {
@@ -251,18 +251,17 @@ func (l *lane) abandon(ctx context.Context, keys []string) {
 
 // dead takes the news that a process is gone: a worker's jobs come again.
 func (l *lane) dead(ctx context.Context, process string) {
-	now := time.Now()
 	if slices.ContainsFunc(l.d.deps.Fleet.Workers(), func(a wire.Announcement) bool { return a.ID == process }) {
-		l.look(ctx, now) // another process has its name by now
+		l.look(ctx, time.Now()) // another process has its name by now
 		return
 	}
-	l.forget(ctx, process, now)
+	l.forget(ctx, process)
 }
 
 // forget has the law forget a worker; its jobs come again.
-func (l *lane) forget(ctx context.Context, worker string, now time.Time) {
+func (l *lane) forget(ctx context.Context, worker string) {
 	delete(l.known, worker)
-	l.reclaim(ctx, worker, l.law.RemoveWorker(worker, now))
+	l.reclaim(ctx, worker, l.law.RemoveWorker(worker))
 }
 
 // reclaim has the jobs come again that a worker has lost.
@@ -280,26 +279,22 @@ func (l *lane) look(ctx context.Context, now time.Time) {
 	processes := l.d.deps.Fleet.Workers()
 	l.orphans(ctx, processes, now)
 	serving := make(map[string]bool, len(processes))
-	defer func() {
-		for id := range l.known {
-			if !serving[id] {
-				l.forget(ctx, id, now)
-			}
-		}
-	}()
 	for _, a := range processes {
 		if a.Role == wire.RoleFrontend || !slices.ContainsFunc(a.Models, func(m wire.Model) bool { return m.ID == l.model }) {
 			continue
 		}
 		serving[a.ID] = true
-		was, ok := l.known[a.ID]
-		if ok && was.Role == a.Role && was.Started.Equal(a.Started) && was.Ready == a.Ready && was.Leaving == a.Leaving &&
-			was.Load.Capacity == a.Load.Capacity && was.Load.Slots == a.Load.Slots {
-			continue
+		is := schedule.Worker{
+			ID: a.ID, Role: a.Role, Started: a.Started.UTC(), Capacity: a.Load.Capacity, Slots: a.Load.Slots, Ready: a.Ready, Leaving: a.Leaving,
 		}
-		l.known[a.ID] = a
-		l.reclaim(ctx, a.ID, l.law.SetWorker(schedule.Worker{
-			ID: a.ID, Role: a.Role, Started: a.Started, Capacity: a.Load.Capacity, Slots: a.Load.Slots, Ready: a.Ready, Leaving: a.Leaving,
-		}, now))
+		if l.known[a.ID] != is {
+			l.known[a.ID] = is
+			l.reclaim(ctx, a.ID, l.law.SetWorker(is))
+		}
+	}
+	for id := range l.known {
+		if !serving[id] {
+			l.forget(ctx, id)
+		}
 	}
 }

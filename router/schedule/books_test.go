@@ -150,14 +150,14 @@ func TestWorkersThatDieOrStartAnew(t *testing.T) {
 	}
 	t.Run("dies", func(t *testing.T) {
 		b := start(t)
-		again(t, b, b.RemoveWorker("p", b.now))
-		if got := b.RemoveWorker("p", b.now); len(got) != 0 {
+		again(t, b, b.RemoveWorker("p"))
+		if got := b.RemoveWorker("p"); len(got) != 0 {
 			t.Errorf("removed twice: %v", keys(got))
 		}
 	})
 	t.Run("announces itself anew", func(t *testing.T) {
 		b := start(t)
-		again(t, b, b.SetWorker(anew, b.now))
+		again(t, b, b.SetWorker(anew))
 		b.report("p", "2", wire.StageDecoding) // of the process that is gone
 		if p := b.books("p"); p.Decoding != 0 {
 			t.Errorf("the former process was heard: %+v", p)
@@ -166,11 +166,11 @@ func TestWorkersThatDieOrStartAnew(t *testing.T) {
 	t.Run("reports anew", func(t *testing.T) {
 		b := start(t)
 		b.Report(&wire.Report{Worker: "p", Started: anew.Started, Seq: 1}, b.now)
-		again(t, b, b.SetWorker(anew, b.now))
+		again(t, b, b.SetWorker(anew))
 	})
 	t.Run("the decode worker dies", func(t *testing.T) {
 		b := start(t)
-		if got := b.RemoveWorker("d", b.now); len(got) != 0 {
+		if got := b.RemoveWorker("d"); len(got) != 0 {
 			t.Errorf("jobs that come again are %v, want none: the router sees to them", keys(got))
 		}
 		b.report("p", "1", wire.StageEnded)

@@ -24,7 +24,7 @@ type bench struct {
 func newBench(t testing.TB, cfg schedule.Config, workers ...schedule.Worker) *bench {
 	b := &bench{TB: t, Scheduler: schedule.New(cfg), now: epoch, seq: map[string]uint64{}}
 	for _, w := range workers {
-		b.SetWorker(w, b.now)
+		b.SetWorker(w)
 	}
 	return b
 }

@@ -277,8 +277,8 @@ func BenchmarkDecision(b *testing.B) {
 		q.report("p0", at, wire.StageEnded)
 		for _, w := range q.Snapshot(q.now).Workers {
 			if w.Role == wire.RoleDecode { // done with all it had
-				q.RemoveWorker(w.ID, q.now)
-				q.SetWorker(a(wire.RoleDecode, w.ID), q.now)
+				q.RemoveWorker(w.ID)
+				q.SetWorker(a(wire.RoleDecode, w.ID))
 			}
 		}
 		add()

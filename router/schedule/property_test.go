@@ -52,7 +52,7 @@ func (w *world) join(id string, role wire.Role) {
 		w.lose(old)
 	}
 	w.workers[id] = m
-	w.again(w.law.SetWorker(m.Worker, w.now))
+	w.again(w.law.SetWorker(m.Worker))
 }
 
 // lose forgets what a worker had: what is past it ends for the law's part.
@@ -272,7 +272,7 @@ func TestBadWorld(t *testing.T) {
 				m := any()
 				w.lose(m)
 				delete(w.workers, m.ID)
-				w.again(w.law.RemoveWorker(m.ID, w.now))
+				w.again(w.law.RemoveWorker(m.ID))
 			},
 			"start": func(*rapid.T) {
 				id := rapid.SampledFrom(slices.Sorted(maps.Keys(roles))).Draw(w.T, "id")

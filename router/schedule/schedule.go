@@ -77,7 +77,7 @@ func New(cfg Config) *Scheduler {
 
 // SetWorker takes a new worker, or news of a known one. If that has started anew, its former jobs
 // are over: those that were assigned to it and are not past it are returned.
-func (s *Scheduler) SetWorker(is Worker, _ time.Time) []*Job {
+func (s *Scheduler) SetWorker(is Worker) []*Job {
 	w := s.workers[is.ID]
 	if w == nil {
 		w = &worker{legs: map[string]*leg{}, prefixes: newPrefixes()}
@@ -94,7 +94,7 @@ func (s *Scheduler) SetWorker(is Worker, _ time.Time) []*Job {
 
 // RemoveWorker forgets a worker that is dead and returns the jobs that were assigned to it and are
 // not past it.
-func (s *Scheduler) RemoveWorker(id string, _ time.Time) []*Job {
+func (s *Scheduler) RemoveWorker(id string) []*Job {
 	w := s.workers[id]
 	if w == nil {
 		return s.comeAgain(nil)

@@ -108,11 +108,16 @@ func (w *Worker) Load() wire.Load {
 
 const capacityEvery = 10 * time.Second
 
-// take reserves a slot and KV for the whole request, so that the engine never has to preempt it.
+// take reserves a slot and KV for the whole request, so that the engine never has to preempt it. What
+// the dispatcher knows to be shared with others takes no room of its own.
 func (w *Worker) take(ctx context.Context, job *wire.DecodeJob) (release func(), err error) {
 	r := w.report(job)
 	w.deps.Reporter.Set(r)
-	return w.room.Enter(ctx, r.KV, r.KV, nil)
+	kv := r.KV
+	if a := job.Assignment; a != nil {
+		kv -= min(max(0, a.Shared), r.Tokens-1)
+	}
+	return w.room.Enter(ctx, kv, kv, nil)
 }
 
 // report is how a job stands when it comes.

@@ -420,8 +420,11 @@ func TestCancelMidwayClosesTheStream(t *testing.T) {
 
 func TestSlotsAndKVRoomAreRespected(t *testing.T) {
 	for name, tc := range map[string]struct {
-		slots, configured, learned, most int
-	}{"slots": {3, 0, 0, 3}, "configured KV": {256, 500, 0, 2}, "learned KV": {256, 0, 900, 4}, "request larger than KV": {256, 50, 0, 1}} {
+		slots, configured, learned, shared, most int
+	}{
+		"slots": {3, 0, 0, 0, 3}, "configured KV": {256, 500, 0, 0, 2}, "learned KV": {256, 0, 900, 0, 4},
+		"request larger than KV": {256, 50, 0, 0, 1}, "shared beginnings": {256, 500, 0, 75, 4}, "more shared than there is": {256, 500, 0, 1000, 4},
+	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				b := newBench()
@@ -429,7 +432,9 @@ func TestSlotsAndKVRoomAreRespected(t *testing.T) {
 				stop := b.start(t)
 				synctest.Wait()
 				for i := range 20 {
-					b.queue.Put(job(i), 1)
+					j := job(i)
+					j.Assignment = &wire.Assignment{Place: wire.PlaceSplit, Shared: tc.shared}
+					b.queue.Put(j, 1)
 				}
 				after(time.Minute)
 				stop()

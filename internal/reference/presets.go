@@ -183,13 +183,13 @@ func smallRows() []Row {
 }
 
 // chunks are the batches that keep an engine's iteration within a promised time per token: of an
-// engine that does all, and of a decode engine with the most that one prompt gets of it, so that
-// handles are read beside it.
-var chunks = []struct{ ms, aggregated, decode, prompt int }{
-	{30, 352, 256, 192},
-	{40, 480, 448, 352},
-	{50, 608, 640, 512},
-	{100, 1280, 1024, 896},
+// engine that does all, of a decode engine with the most that one prompt gets of it, so that
+// handles are read beside it, and of a prefill engine, which keeps answers only where that time is long.
+var chunks = []struct{ ms, aggregated, decode, prompt, prefill int }{
+	{30, 352, 256, 192, splitBatch},
+	{40, 480, 448, 352, splitBatch},
+	{50, 560, 640, 480, splitBatch},
+	{100, 1280, 1280, 1024, 1536},
 }
 
 func tight(n int) (cases []Case) {
@@ -203,7 +203,7 @@ func tight(n int) (cases []Case) {
 				slo(c)
 			})},
 			Case{Specs: specs, Row: elastic.with(fmt.Sprintf("elastic %d ms", k.ms), func(c *app.Config) {
-				c.Up.DecodeBatch, c.Up.DecodeChunk = k.decode, k.prompt
+				c.Up.PrefillBatch, c.Up.DecodeBatch, c.Up.DecodeChunk = k.prefill, k.decode, k.prompt
 				slo(c)
 			})},
 		)

@@ -65,6 +65,9 @@ var (
 	}
 )
 
+// splitBatch is the batch of a prefill engine that keeps no answers: nothing waits for its iterations.
+const splitBatch = 4096
+
 const (
 	tp4 = "llama-70b-h100-tp4"
 	tp1 = "llama-8b-h100-tp1"
@@ -84,6 +87,7 @@ func pair(c *app.Config, mode schedule.Mode) {
 	c.Schedule.Mode = mode
 	if mode == schedule.Split {
 		c.Schedule.ShortPrompt = 0
+		c.Up.PrefillBatch = splitBatch
 	}
 }
 

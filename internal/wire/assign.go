@@ -18,4 +18,5 @@ type Assignment struct {
 	Dispatcher string        `json:"dispatcher"`      // frontend whose dispatcher decided
 	Why        string        `json:"why"`             // the rule, as a word for logs and metrics
 	Waited     time.Duration `json:"waited_ns"`       // from the request's admission to the decision
+	Shared     int           `json:"shared,omitzero"` // tokens of the prompt that other requests hold in the KV cache of the worker that answers
 }

@@ -228,7 +228,12 @@ func TestPrefixes(t *testing.T) {
 	b.hear("w2", false, 0, wire.JobReport{Key: "2", Stage: wire.StageDecoding, Tokens: 8192, KV: 8392})
 	b.add("3", 8192, about(2, 3))
 	b.add("4", 8192, about(1, 4))
-	b.want("3 aggregated w2", "4 aggregated w1")
+	for _, to := range []string{"w2", "w1"} {
+		if d, ok := b.Next(b.now); !ok || d.Worker != to || d.Shared != 24*256 {
+			t.Errorf("Next = %s at %s with %d tokens shared, want %s and the document", d.Job.Key, d.Worker, d.Shared, to)
+		}
+	}
+	b.want()
 	if w := b.books("w1"); w.KV != 2*8392-24*256 || w.PromptTokens != 8*256 {
 		t.Errorf("books of w1 are %+v, want the document counted once", w)
 	}

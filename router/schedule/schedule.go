@@ -244,6 +244,11 @@ func (s *Scheduler) commit(e *entry, c choice, now time.Time) Assigned {
 	}
 	c.run.starvedAt = time.Time{}
 	out := Assigned{Job: e.job, Worker: c.run.ID, Assignment: wire.Assignment{Place: wire.PlaceWhole, Why: c.why, Waited: now.Sub(e.job.Admitted)}}
+	answers := c.run
+	if c.decode != nil {
+		answers = c.decode
+	}
+	_, out.Shared = a.cached(answers)
 	if c.decode == nil {
 		f.run = leg(c.run, a.need)
 	} else {

@@ -48,6 +48,7 @@ func (b *busy) Error() string { return "refused for now" }
 type exchange struct {
 	*request
 	patience time.Duration
+	life     int           // of the frontend, when it was chosen
 	silence  time.Duration // the longest in which nothing was heard
 	heard    time.Time
 	begun    bool // a byte of the answer was seen
@@ -110,7 +111,7 @@ func (x *exchange) exchange(client *http.Client, req *http.Request) error {
 			seconds, _ := strconv.Atoi(resp.Header.Get("Retry-After"))
 			return &busy{time.Duration(max(1, seconds)) * time.Second}
 		}
-		return &failure{failStatus, fmt.Sprintf("%d %s", resp.StatusCode, reason(text))}
+		return &failure{failStatus, fmt.Sprintf("%d: %s", resp.StatusCode, reason(text))}
 	}
 	x.hear()
 	if x.stream {
@@ -164,11 +165,10 @@ func (x *exchange) readStream(ctx context.Context, body io.Reader) error {
 	}
 }
 
-// reason is the code or type of an OpenAI error.
+// reason is the code and message of an OpenAI error.
 func reason(text []byte) string {
 	var e struct {
 		Error struct {
-			Type    string `json:"type"`
 			Code    any    `json:"code"`
 			Message string `json:"message"`
 		} `json:"error"`
@@ -176,5 +176,5 @@ func reason(text []byte) string {
 	if json.Unmarshal(text, &e) != nil || e.Error.Message == "" {
 		return fmt.Sprintf("%.80q", text)
 	}
-	return fmt.Sprintf("%v %s: %.120s", e.Error.Code, e.Error.Type, e.Error.Message)
+	return fmt.Sprintf("%v: %.120s", e.Error.Code, e.Error.Message)
 }

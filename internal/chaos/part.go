@@ -36,7 +36,8 @@ type part struct {
 	mu     sync.Mutex
 	proc   *process
 	asked  bool        // to end, or killed: its end is no fault of its own
-	deaths []time.Time // kills
+	life   int         // starts so far
+	killed int         // the last life that was killed; 0: none
 }
 
 // start starts the process; await says when it is up.
@@ -47,6 +48,7 @@ func (p *part) start() error {
 	}
 	p.mu.Lock()
 	p.proc, p.asked = proc, false
+	p.life++
 	p.mu.Unlock()
 	p.run.watchers.Go(func() {
 		<-proc.ended
@@ -82,7 +84,7 @@ func (p *part) signal(sig syscall.Signal) {
 		return
 	}
 	if sig == sigKill {
-		p.deaths = append(p.deaths, time.Now())
+		p.killed = p.life
 	}
 	p.asked = p.asked || sig == sigKill || sig == sigTerm
 	p.proc.signal(sig)
@@ -108,11 +110,18 @@ func (p *part) gone(ctx context.Context, atMost time.Duration) error {
 	}
 }
 
-// diedSince tells whether the part was killed after t.
-func (p *part) diedSince(t time.Time) bool {
+// lives is which life the part is in.
+func (p *part) lives() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return len(p.deaths) > 0 && !p.deaths[len(p.deaths)-1].Before(t)
+	return p.life
+}
+
+// died tells whether the life that a request met, or a later one, was killed.
+func (p *part) died(life int) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.killed >= life
 }
 
 // get copies the answer of a 200 into w.

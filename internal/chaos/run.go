@@ -185,7 +185,7 @@ func (r *run) request(ctx context.Context, req *request, client, n int) {
 			sleep(ctx, askEvery)
 			continue
 		}
-		x := &exchange{request: req, patience: r.cfg.Patience}
+		x := &exchange{request: req, patience: r.cfg.Patience, life: door.lives()}
 		begun := time.Now()
 		err := x.send(ctx, r.clients, door.url)
 		var b *busy
@@ -231,7 +231,7 @@ func (r *run) ended(req *request, door *part, x *exchange, begun time.Time, err 
 		rep.Left++
 	case f == nil:
 		rep.Whole++
-	case door != nil && f.kind != failWrong && door.diedSince(begun):
+	case door != nil && f.kind != failWrong && door.died(x.life):
 		rep.WithFrontend++
 	case x.begun && (f.kind == failEvent || f.kind == failCut) && !r.cfg.Strict:
 		rep.CutShort++

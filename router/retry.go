@@ -3,6 +3,7 @@ package router
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/baton-llm/baton/internal/relay"
@@ -16,6 +17,7 @@ func (c *call) lose(why wire.Failure, now time.Time) func() {
 		return c.finish(Failed, failed(why, c.attempt), now)
 	}
 	old := c.job
+	c.blame(why)
 	stray := []relay.RunID{c.prefill, c.decode}
 	c.attempt++ // fences off what still comes of the one before
 	c.lost, c.again, c.job = why, true, receipt{}
@@ -34,6 +36,21 @@ func (c *call) lose(why wire.Failure, now time.Time) func() {
 		}
 		if why.Reason == wire.EngineDown {
 			c.r.drop(old) // whoever had it may never say that it is done
+		}
+	}
+}
+
+// blame notes who had the attempt that failed, so that the next one goes to others: one engine may fail at once
+// whatever it is asked, and would use all attempts up. Of a hand-over either side may be at fault. It needs the lock.
+func (c *call) blame(why wire.Failure) {
+	switch why.Reason { //nolint:exhaustive // The others say nothing of an engine.
+	case wire.EngineDown, wire.EngineError, wire.EngineTimeout, wire.NoHandle:
+	default:
+		return
+	}
+	for _, run := range []relay.RunID{c.prefill, c.decode} {
+		if run.Worker != "" && !slices.Contains(c.avoid, run.Worker) {
+			c.avoid = append(c.avoid, run.Worker)
 		}
 	}
 }

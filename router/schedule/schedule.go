@@ -33,6 +33,7 @@ type Job struct {
 	MaxTokens int       // most tokens of the answer; 0: not said
 	Whole     bool      // must not be split
 	Prefix    []uint64  // see wire.PrefillJob
+	Avoid     []string  // workers that get it only if nobody else can
 	Ref       any       // the caller's own
 }
 

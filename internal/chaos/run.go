@@ -47,8 +47,8 @@ func Run(ctx context.Context, cfg Config, progress func(string)) (*Report, error
 	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make a folder for logs: %w", err)
 	}
-	transport := &http.Transport{MaxIdleConns: 1 << 12, MaxIdleConnsPerHost: 1 << 12, IdleConnTimeout: 4 * time.Second, DisableCompression: true}
-	defer transport.CloseIdleConnections()
+	// A connection of its own for each request: one that the server closes for being idle is no lost request.
+	transport := &http.Transport{DisableKeepAlives: true, DisableCompression: true}
 	r := &run{
 		cfg: cfg, starter: newStarter(), byName: map[string]*part{}, doors: map[*part]bool{},
 		operator: &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}, clients: &http.Client{Transport: transport},

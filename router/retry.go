@@ -48,9 +48,13 @@ func (c *call) blame(why wire.Failure) {
 	default:
 		return
 	}
-	for _, run := range []relay.RunID{c.prefill, c.decode} {
-		if run.Worker != "" && !slices.Contains(c.avoid, run.Worker) {
-			c.avoid = append(c.avoid, run.Worker)
+	had := []string{c.prefill.Worker, c.decode.Worker}
+	if c.decode.Worker != "" && why.Reason == wire.EngineDown {
+		had = had[1:] // the engine that died is the one that decoded
+	}
+	for _, w := range had {
+		if w != "" {
+			c.avoid = append(slices.DeleteFunc(c.avoid, func(id string) bool { return id == w }), w)
 		}
 	}
 }

@@ -26,17 +26,21 @@ func (s *Scheduler) ask(e *entry, now time.Time) ask {
 	return a
 }
 
-// avoidable are the workers among ws that the job avoids, as long as there is another one.
+// avoidable are the workers among ws that the job avoids: as long as there is another one all that failed it, else
+// the one that did so last.
 func (e *entry) avoidable(ws []*worker) (avoid []string) {
-	for _, w := range ws {
-		if slices.Contains(e.job.Avoid, w.ID) {
-			avoid = append(avoid, w.ID)
+	for _, id := range e.job.Avoid {
+		if slices.ContainsFunc(ws, func(w *worker) bool { return w.ID == id }) {
+			avoid = append(avoid, id)
 		}
 	}
-	if len(avoid) == len(ws) {
-		return nil
+	switch {
+	case len(avoid) < len(ws):
+		return avoid
+	case len(ws) > 1:
+		return avoid[len(avoid)-1:]
 	}
-	return avoid
+	return nil
 }
 
 // cached is how many tokens of the prompt the worker's cache holds, and how many of them another

@@ -288,6 +288,7 @@ func TestJobAvoidsWorkersWhileThereAreOthers(t *testing.T) {
 		"both":          {4000, []string{"p1", "d1"}, "split p2>d2"},
 		"short":         {100, []string{"d1"}, "short d2"},
 		"all of a kind": {4000, []string{"p1", "p2", "d1"}, "split p1>d2"},
+		"the last":      {4000, []string{"p2", "p1", "d1"}, "split p2>d2"},
 		"nobody":        {4000, nil, "split p1>d1"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -33,7 +33,7 @@ type Job struct {
 	MaxTokens int       // most tokens of the answer; 0: not said
 	Whole     bool      // must not be split
 	Prefix    []uint64  // see wire.PrefillJob
-	Avoid     []string  // workers that get it only if nobody else can
+	Avoid     []string  // workers that failed it, the last one last: others are tried first
 	Ref       any       // the caller's own
 }
 

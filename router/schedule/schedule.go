@@ -111,6 +111,10 @@ func (s *Scheduler) RemoveWorker(id string) []*Job {
 	return s.comeAgain(again)
 }
 
+// Lost returns the jobs that their workers have lost, by what reports said since the last call: also those that never
+// reached them, as when a worker has its connection back later than the dispatcher.
+func (s *Scheduler) Lost() []*Job { return s.comeAgain(nil) }
+
 // comeAgain returns the jobs with those that were lost before, in order of their keys.
 func (s *Scheduler) comeAgain(jobs []*Job) []*Job {
 	jobs = append(jobs, s.lost...)

@@ -30,7 +30,9 @@ type failure struct{ kind, detail string }
 
 func (f *failure) Error() string { return f.kind + ": " + f.detail }
 
-func wrong(format string, args ...any) error { return &failure{failWrong, fmt.Sprintf(format, args...)} }
+func wrong(format string, args ...any) error {
+	return &failure{failWrong, fmt.Sprintf(format, args...)}
+}
 
 var (
 	errHung = errors.New("nothing was heard for too long")

@@ -39,6 +39,8 @@ func (r *run) injectAll(ctx context.Context, faults []Fault) {
 
 func (r *run) inject(ctx context.Context, f Fault) {
 	p := r.byName[f.Part]
+	p.turn.Lock()
+	defer p.turn.Unlock()
 	i := &injected{Fault: f, begun: time.Now()}
 	r.note(i)
 	var err error

@@ -33,11 +33,13 @@ type part struct {
 	run   *run
 	log   *os.File
 
+	turn sync.Mutex // held by the fault under way: on a slow machine the next one may be due before it is over
+
 	mu     sync.Mutex
 	proc   *process
-	asked  bool        // to end, or killed: its end is no fault of its own
-	life   int         // starts so far
-	killed int         // the last life that was killed; 0: none
+	asked  bool // to end, or killed: its end is no fault of its own
+	life   int  // starts so far
+	killed int  // the last life that was killed; 0: none
 }
 
 // start starts the process; await says when it is up.

@@ -31,5 +31,3 @@ func (*starter) start(string, []string, io.Writer) (*process, error) {
 }
 
 func (*process) signal(syscall.Signal) {}
-
-func killed(error) bool { return false }

@@ -37,7 +37,6 @@ type Report struct {
 type Injected struct {
 	Count int           `json:"count"`
 	Back  time.Duration `json:"back"` // the longest from the fault until the part was up again
-
 }
 
 // Failed is one failed request.

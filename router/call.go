@@ -54,6 +54,7 @@ type call struct {
 	since   time.Time    // of state
 	attempt uint32       // from 1; frames of another one are fenced off
 	lost    wire.Failure // of the attempt that ended last, for Do; valid if again
+	avoid   []string     // workers that had an attempt which failed, the last one last
 	again   bool         // Do shall publish the current attempt; no frame of it can have come
 	job     receipt      // of the current attempt
 	bodyRef string

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/baton-llm/baton/internal/bus"
@@ -117,12 +118,15 @@ func (c *call) put(ctx context.Context, attempt uint32, stored bool) (receipt, e
 	if len(body) > c.r.cfg.InlineBody || ref != "" {
 		body = nil
 	}
+	c.mu.Lock()
+	avoid := slices.Clone(c.avoid)
+	c.mu.Unlock()
 	meta := wire.Request{
 		ID: c.req.ID, Frontend: c.r.name, Stream: c.stream, Attempt: attempt, Model: c.req.Model, Path: c.req.Path,
 		Streaming: c.req.Streaming, Usage: c.req.Usage, Class: c.req.Class, Tenant: c.req.Tenant,
 		Digest: c.digest, BodySize: len(c.req.Body), BodyRef: ref,
 		PromptTokens: c.req.PromptTokens, MaxTokens: c.req.MaxTokens,
-		Admitted: c.admitted, Deadline: c.req.Deadline, Traceparent: c.parent,
+		Admitted: c.admitted, Deadline: c.req.Deadline, Avoid: avoid, Traceparent: c.parent,
 	}
 	job := &wire.PrefillJob{Request: meta, Whole: c.req.Whole, Prefix: c.req.Prefix, Body: body}
 	at, err := c.r.deps.Queue.Publish(ctx, job)

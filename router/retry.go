@@ -3,6 +3,7 @@ package router
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/baton-llm/baton/internal/relay"
@@ -16,6 +17,7 @@ func (c *call) lose(why wire.Failure, now time.Time) func() {
 		return c.finish(Failed, failed(why, c.attempt), now)
 	}
 	old := c.job
+	c.blame(why)
 	stray := []relay.RunID{c.prefill, c.decode}
 	c.attempt++ // fences off what still comes of the one before
 	c.lost, c.again, c.job = why, true, receipt{}
@@ -34,6 +36,25 @@ func (c *call) lose(why wire.Failure, now time.Time) func() {
 		}
 		if why.Reason == wire.EngineDown {
 			c.r.drop(old) // whoever had it may never say that it is done
+		}
+	}
+}
+
+// blame notes who had the attempt that failed, so that the next one goes to others: one engine may fail at once
+// whatever it is asked, and would use all attempts up. Of a hand-over either side may be at fault. It needs the lock.
+func (c *call) blame(why wire.Failure) {
+	switch why.Reason { //nolint:exhaustive // The others say nothing of an engine.
+	case wire.EngineDown, wire.EngineError, wire.EngineTimeout, wire.NoHandle:
+	default:
+		return
+	}
+	had := []string{c.prefill.Worker, c.decode.Worker}
+	if c.decode.Worker != "" && why.Reason == wire.EngineDown {
+		had = had[1:] // the engine that died is the one that decoded
+	}
+	for _, w := range had {
+		if w != "" {
+			c.avoid = append(slices.DeleteFunc(c.avoid, func(id string) bool { return id == w }), w)
 		}
 	}
 }

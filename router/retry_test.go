@@ -46,6 +46,28 @@ func TestFailureBeforeTheAnswerIsTriedAgain(t *testing.T) {
 	}
 }
 
+// One broken engine must not use up all attempts.
+func TestTheNextAttemptAvoidsWhoFailed(t *testing.T) {
+	bubble(t, router.DefaultConfig(), func(t *testing.T, h *rig) {
+		out := h.do(t.Context(), request())
+		h.run("p1", 1, h.job()).send(wire.Prefilling, "").fail(wire.Failure{Reason: wire.EngineError, Message: "no"})
+		time.Sleep(2 * time.Second)
+		h.waits(out)
+		if got := h.job().Avoid; !slices.Equal(got, []string{"p1"}) {
+			t.Fatalf("the second attempt avoids %q, want p1", got)
+		}
+		h.run("p2", 1, h.job()).send(wire.Prefilling, "").send(wire.Handed, "{}")
+		h.run("d1", 1, h.job()).send(wire.Decoding, "").fail(wire.Failure{Reason: wire.EngineDown, Message: "no"})
+		time.Sleep(2 * time.Second)
+		h.waits(out)
+		if got := h.job().Avoid; !slices.Equal(got, []string{"p1", "d1"}) { // p2 did its part
+			t.Errorf("the third attempt avoids %q, want p1 and d1", got)
+		}
+		h.run("d2", 1, h.job()).send(wire.Decoding, "").fail(wire.Failure{Reason: wire.EngineDown, Message: "no"})
+		h.now(out)
+	})
+}
+
 func TestAttemptsAreBounded(t *testing.T) {
 	bubble(t, router.DefaultConfig(), func(t *testing.T, h *rig) {
 		out := h.do(t.Context(), request())

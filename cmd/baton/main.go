@@ -31,6 +31,8 @@ type commands struct {
 	Both     workerCommand   `cmd:"" help:"Run a worker of both kinds in front of an engine whose kv_role is kv_both."`
 	Role     roleCommand     `cmd:"" help:"List workers, or have one act in another role."`
 	Engine   engineCommand   `cmd:"" help:"Run a simulated engine that speaks vLLM's HTTP protocol."`
+	NatsD    struct{}        `cmd:"" name:"nats" help:"Run a NATS server with JetStream, at nats_server.listen or 127.0.0.1:4222."`
+	Chaos    chaosCommand    `cmd:"" help:"Break the parts of a deployment of many processes under load, and check that nothing is lost."`
 	Bench    benchCommand    `cmd:"" help:"Measure an OpenAI-compatible endpoint."`
 	Plan     planCommand     `cmd:"" help:"Say how to divide engines between prefill and decode for a load."`
 	Keys     keysCommand     `cmd:"" help:"Make API keys."`
@@ -162,6 +164,10 @@ func run(ctx context.Context, args []string) error {
 		return cmd.Role.run(ctx, &cfg, os.Stdout, os.Stderr)
 	case "engine":
 		return app.RunEngine(ctx, &cfg, os.Stderr)
+	case "nats":
+		return app.RunNATS(ctx, &cfg, os.Stderr)
+	case "chaos":
+		return cmd.Chaos.run(ctx, os.Stdout, os.Stderr)
 	case "bench", "bench run":
 		return cmd.Bench.Run.run(ctx, os.Stdout)
 	case "bench reference":

@@ -270,6 +270,7 @@ func TestStreamThatIsCutEndsWithAnError(t *testing.T) {
 func TestEngineThatIsGoneIsNotNamed(t *testing.T) {
 	cfg := quick()
 	cfg.Up = Up{Prefill: 1, Decode: 1}
+	cfg.Router.Attempts = 1 // the next one would go to the other engine
 	closed := make(chan struct{})
 	base, d := startUpOn(t, cfg, network{listen: net.Listen, dial: func(ctx context.Context, network, addr string) (net.Conn, error) {
 		select {

@@ -73,7 +73,7 @@ type Worker struct {
 	Connector string        `yaml:"connector" help:"how the engines hand KV caches over: nixl"`
 	SimListen string        `yaml:"sim_listen" help:"address that the engine command serves on"`
 	Metrics   string        `yaml:"metrics" help:"address that a worker serves /metrics and /healthz on; empty: none"`
-	Announce  time.Duration `yaml:"announce" help:"time between two announcements of one process; it counts as dead after three"`
+	Announce  time.Duration `yaml:"announce" help:"time between two announcements of one process; it counts as dead a second after it missed three"`
 }
 
 // DefaultConfig returns the settings that hold where nobody says otherwise.

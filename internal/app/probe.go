@@ -16,6 +16,7 @@ type engineProbe struct {
 	every  time.Duration
 
 	changed func()                                        // called when the engine has become ready or unready; set before Run
+	doubted chan struct{}                                 // 1 slot: ask at once
 	check   func(ctx context.Context, model string) error // once, before it is ready for the first time; nil: none
 
 	mu    sync.Mutex
@@ -24,7 +25,24 @@ type engineProbe struct {
 }
 
 func newEngineProbe(client *engine.Client, every time.Duration) *engineProbe {
-	return &engineProbe{client: client, every: every}
+	return &engineProbe{client: client, every: every, doubted: make(chan struct{}, 1)}
+}
+
+// doubt takes the news that a call found no engine or lost it: it counts as not ready until it answers a probe.
+// It does not block.
+func (e *engineProbe) doubt() {
+	e.mu.Lock()
+	was := e.ready
+	e.ready = false
+	e.mu.Unlock()
+	if !was {
+		return // the next probe is due soon
+	}
+	e.changed()
+	select {
+	case e.doubted <- struct{}{}:
+	default:
+	}
 }
 
 // Run probes until ctx ends. An engine that stops answering is not ready, but what it serves is
@@ -38,6 +56,7 @@ func (e *engineProbe) Run(ctx context.Context) error {
 		}
 		select {
 		case <-tick.C:
+		case <-e.doubted:
 		case <-ctx.Done():
 			return ctx.Err()
 		}

@@ -95,6 +95,7 @@ func (p *process) worker(ctx context.Context, id string, role wire.Role, url str
 		}
 	}, log)
 	probe.changed, acts.changed = announcer.Now, announcer.Now
+	client.OnDown(probe.doubt)
 	deaf, err := p.bus.Answer(wire.RoleSubject(id), acts.take)
 	if err != nil {
 		return fmt.Errorf("answer requests for another role: %w", err)

@@ -43,6 +43,7 @@ var leaves = map[string][]string{
 	"internal/bench/workload": {"internal/bench", "internal/config"},
 	"internal/bench/report":   {"internal/bench"},
 	"internal/sse":            {},
+	"internal/chaos":          {"internal/enginesim"},
 	"internal/supervise":      {"internal/config"},
 	"internal/vllm":           {"internal/config", "internal/wire"},
 }
@@ -187,6 +188,8 @@ func TestImportRules(t *testing.T) {
 		{"internal/bench/run_test.go", module + "/internal/pipenet", true},
 		{"internal/bench/workload/spec.go", module + "/internal/config", true},
 		{"internal/bench/report/html.go", module + "/internal/bench", true},
+		{"internal/chaos/client.go", module + "/internal/enginesim", true},
+		{"internal/chaos/client.go", module + "/internal/bus", false},
 		{"internal/supervise/child.go", module + "/internal/vllm", false},
 		{"internal/vllm/engine.go", module + "/internal/supervise", false},
 	} {

@@ -163,12 +163,16 @@ func (q *Queue[J]) Remove(ctx context.Context, seq uint64) (bool, error) {
 	if err == nil {
 		return true, nil
 	}
-	// The client keeps only the text of the server's error (10043, "sequence N not found").
-	gone := errors.Is(err, jetstream.ErrMsgDeleteUnsuccessful) && strings.Contains(err.Error(), "not found")
-	if gone || lost(err) || errors.Is(err, jetstream.ErrMsgNotFound) {
+	if errors.Is(err, jetstream.ErrMsgDeleteUnsuccessful) && isGone(err.Error()) || lost(err) || errors.Is(err, jetstream.ErrMsgNotFound) {
 		return false, nil
 	}
 	return false, fmt.Errorf("remove %s job %d: %w", q.name, seq, err)
+}
+
+// isGone reads from a server's error that there was no message to delete; the client keeps only its text.
+func isGone(text string) bool {
+	return strings.Contains(text, "not found") || // 10043, "sequence N not found"
+		strings.Contains(text, "no message found") || strings.Contains(text, "stream store EOF") // 10057, of streams in files
 }
 
 // Stats asks the server for the queue's depth.

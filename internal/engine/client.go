@@ -36,6 +36,7 @@ type Client struct {
 	transport *http.Transport
 	metrics   metrics
 	log       *slog.Logger
+	down      func() // see OnDown; nil: nobody wants to know
 }
 
 // Call is one request to the engine's API.
@@ -74,6 +75,10 @@ func New(url string, cfg Config, dial func(ctx context.Context, network, addr st
 		http: &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
 	}
 }
+
+// OnDown has f called after each generation call that found no engine or lost it. It is set before the first
+// call, and f must not block.
+func (c *Client) OnDown(f func()) { c.down = f }
 
 // Close drops the idle connections. Calls under way go on.
 func (c *Client) Close() { c.transport.CloseIdleConnections() }
@@ -116,6 +121,9 @@ func (c *Client) ended(ctx context.Context, kind, id string, start time.Time, er
 	if err != nil {
 		c.log.DebugContext(ctx, "engine call ended", slog.String("kind", kind), slog.String("request_id", id),
 			slog.Duration("took", time.Since(start)), slog.Any("error", err))
+	}
+	if c.down != nil && err != nil && ctx.Err() == nil && !errors.Is(err, errAbandoned) && Failure(err).Reason == wire.EngineDown {
+		c.down()
 	}
 }
 

@@ -37,7 +37,7 @@ func (e *Engine) routes() http.Handler {
 		writeJSON(w, map[string]string{"version": version})
 	})
 	mux.Handle("GET /metrics", promhttp.HandlerFor(e.metrics.registry, promhttp.HandlerOpts{}))
-	return e.healthy(e.authorized(mux))
+	return e.control(e.healthy(e.authorized(mux)))
 }
 
 // authorized asks clients of /v1 for the key, if there is one, as vLLM does.

@@ -8,7 +8,7 @@ import (
 
 // Config is how patient the fleet is.
 type Config struct {
-	Missed     int           `yaml:"missed" help:"a process counts as dead after so many of its announcements did not come"`
+	Missed     int           `yaml:"missed" help:"a process that misses so many of its announcements is asked, and counts as dead if it does not answer within a second"`
 	Check      time.Duration `yaml:"check" help:"time between two looks for dead processes"`
 	ModelGrace time.Duration `yaml:"model_grace" help:"how long a model stays known after its last worker left"`
 }

@@ -1,8 +1,10 @@
 package fleet
 
 import (
+	"bytes"
 	"cmp"
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"fmt"
 	"log/slog"
@@ -18,6 +20,12 @@ const (
 	maxProcesses = 4096        // more are refused and counted
 	maxModels    = 4096        // likewise
 	maxInterval  = time.Minute // a process that announces more rarely is held to this
+
+	// confirm is how long a silent process has for its answer to a hello, from when that was heard here: an interval
+	// of most processes.
+	confirm = time.Second
+	// helloEvery is the time between two hellos to silent processes.
+	helloEvery = time.Second
 )
 
 // Fleet is the picture of all live processes. Its methods are safe for concurrent use and never
@@ -28,6 +36,7 @@ type Fleet struct {
 	log     *slog.Logger
 	metrics metrics
 	wake    chan struct{} // 1 slot: lost has entries
+	name    []byte        // in the hellos of this fleet
 
 	mu        sync.Mutex
 	processes map[string]*process
@@ -36,11 +45,13 @@ type Fleet struct {
 	onGone    []func(worker string)
 	news      bool // a process came, or is another in what it can do, and OnChange was not told yet
 	onChange  []func()
+	greeted   time.Time // when the last hello to silent processes was sent
 }
 
 type process struct {
 	said    wire.Announcement
-	expires time.Time // by our own clock
+	expires time.Time // by our own clock: silent from then on
+	heard   time.Time // when a hello to it, which it has not answered, came back here; zero: none has
 }
 
 type model struct {
@@ -54,7 +65,7 @@ type Status struct{ Prefill, Decode, Both int }
 // New makes a Fleet that knows nobody; Run makes it listen.
 func New(t Transport, cfg Config, reg prometheus.Registerer, log *slog.Logger) *Fleet {
 	return &Fleet{
-		t: t, cfg: cfg, log: log, metrics: newMetrics(reg), wake: make(chan struct{}, 1),
+		t: t, cfg: cfg, log: log, metrics: newMetrics(reg), wake: make(chan struct{}, 1), name: []byte(rand.Text()),
 		processes: map[string]*process{}, models: map[string]*model{},
 	}
 }
@@ -84,7 +95,12 @@ func (f *Fleet) Run(ctx context.Context) error {
 		return fmt.Errorf("listen for announcements: %w", err)
 	}
 	defer stop()
-	if err := f.t.Publish(wire.HelloSubject, nil); err != nil {
+	deaf, err := f.t.Subscribe(wire.HelloSubject, f.echo)
+	if err != nil {
+		return fmt.Errorf("listen for hellos: %w", err)
+	}
+	defer deaf()
+	if err := f.hello(time.Now()); err != nil {
 		f.log.WarnContext(ctx, "hello failed; the fleet is known after its next announcements", slog.Any("error", err))
 	}
 	tick := time.NewTicker(f.cfg.Check)
@@ -97,10 +113,37 @@ func (f *Fleet) Run(ctx context.Context) error {
 		case <-f.wake:
 		case <-tick.C:
 			now := time.Now()
-			f.expire(now, now.Sub(last)-f.cfg.Check)
+			if f.expire(now, now.Sub(last)-f.cfg.Check) {
+				if err := f.hello(now); err != nil {
+					f.log.DebugContext(ctx, "hello to silent processes failed", slog.Any("error", err))
+				}
+			}
 			last = now
 		}
 		f.tell()
+	}
+}
+
+// hello has all processes announce themselves.
+func (f *Fleet) hello(now time.Time) error {
+	return f.t.Publish(wire.HelloSubject, fmt.Appendf(nil, "%s %d", f.name, now.UnixNano()))
+}
+
+// echo takes a hello. One of our own tells that what is sent here arrives here, behind whatever was on its way: an
+// announcement that had come before is known by now.
+func (f *Fleet) echo(data []byte) {
+	name, sent, _ := bytes.Cut(data, []byte(" "))
+	var nanos int64
+	if _, err := fmt.Sscan(string(sent), &nanos); err != nil || !bytes.Equal(name, f.name) {
+		return
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	now := time.Now()
+	for _, p := range f.processes {
+		if p.heard.IsZero() && nanos >= p.expires.UnixNano() {
+			p.heard = now
+		}
 	}
 }
 
@@ -138,7 +181,7 @@ func (f *Fleet) hear(data []byte) {
 		f.stir()
 	}
 	p.said = a
-	p.expires = now.Add(time.Duration(f.cfg.Missed) * min(a.Interval, maxInterval))
+	p.expires, p.heard = now.Add(time.Duration(f.cfg.Missed)*min(a.Interval, maxInterval)), time.Time{}
 	if a.Ready && a.Role != wire.RoleFrontend {
 		for _, m := range a.Models {
 			if f.models[m.ID] == nil && len(f.models) >= maxModels {
@@ -174,17 +217,25 @@ func differs(was, is *wire.Announcement) bool {
 		!slices.EqualFunc(was.Models, is.Models, func(a, b wire.Model) bool { return a.ID == b.ID })
 }
 
-// expire forgets who was silent for too long. late is how much later than planned this look is:
-// if that is much, this process did not run meanwhile and could not have heard anybody, so
-// everyone gets that time again.
-func (f *Fleet) expire(now time.Time, late time.Duration) {
+// expire forgets who was silent for too long and did not answer a hello, which is asked for where greet is true. A
+// hello must have come back here: who is cut off from the others, or far behind with what they say, knows nothing of
+// them. late is how much later than planned this look is: if that is much, this process did not run meanwhile and
+// could not have heard anybody, so everyone gets that time again.
+func (f *Fleet) expire(now time.Time, late time.Duration) (greet bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for id, p := range f.processes {
 		if late > f.cfg.Check {
 			p.expires = p.expires.Add(late)
+			if !p.heard.IsZero() {
+				p.heard = p.heard.Add(late)
+			}
 		}
-		if !now.Before(p.expires) {
+		switch {
+		case now.Before(p.expires):
+		case p.heard.IsZero():
+			greet = true
+		case now.Sub(p.heard) >= confirm:
 			f.log.Warn("process is silent and counts as dead", slog.String("process", id), slog.String("role", string(p.said.Role)))
 			f.lose(id)
 		}
@@ -195,6 +246,10 @@ func (f *Fleet) expire(now time.Time, late time.Duration) {
 		}
 	}
 	f.count()
+	if greet = greet && now.Sub(f.greeted) >= helloEvery; greet {
+		f.greeted = now
+	}
+	return greet
 }
 
 // tell calls OnGone's and OnChange's functions without the lock.

@@ -116,7 +116,7 @@ func TestNewcomerKnowsEveryoneAtOnceAndSeesThemLeave(t *testing.T) {
 	})
 }
 
-func TestSilentProcessDiesAfterThreeOfItsOwnIntervals(t *testing.T) {
+func TestSilentProcessDiesASecondAfterThreeOfItsOwnIntervals(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := &hub{}
 		reg := prometheus.NewRegistry()
@@ -129,11 +129,11 @@ func TestSilentProcessDiesAfterThreeOfItsOwnIntervals(t *testing.T) {
 		slow.Interval = 4 * time.Second
 		h.say(t, slow)
 		h.say(t, worker("fast", wire.RoleDecode, "m"))
-		time.Sleep(2900 * time.Millisecond)
+		time.Sleep(3900 * time.Millisecond)
 		if !f.Alive("fast") {
 			t.Error("fast was forgotten early")
 		}
-		time.Sleep(400 * time.Millisecond)
+		time.Sleep(600 * time.Millisecond)
 		synctest.Wait()
 		if f.Alive("fast") || !f.Alive("slow") || !slices.Equal(gone, []string{"fast"}) {
 			t.Errorf("fast=%v slow=%v gone=%v", f.Alive("fast"), f.Alive("slow"), gone)
@@ -184,6 +184,91 @@ func TestOwnStarvationKillsNobody(t *testing.T) {
 		synctest.Wait()
 		if f.Alive("d1") {
 			t.Error("d1 is silent and still alive")
+		}
+	})
+}
+
+// A worker on a busy machine announces itself late, but answers when it is asked.
+func TestWhoAnswersAHelloLives(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := &hub{}
+		f := newFleet(h, nil)
+		defer start(t, f.Run)()
+		h.say(t, worker("d1", wire.RoleDecode, "m"))
+		stop, err := h.Subscribe(wire.HelloSubject, func([]byte) {
+			time.AfterFunc(900*time.Millisecond, func() { h.say(t, worker("d1", wire.RoleDecode, "m")) })
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 100 {
+			time.Sleep(time.Second)
+			if !f.Alive("d1") {
+				t.Fatal("d1 answers hellos and counts as dead")
+			}
+		}
+		stop()
+		time.Sleep(6 * time.Second)
+		synctest.Wait()
+		if f.Alive("d1") {
+			t.Error("d1 is silent and still alive")
+		}
+	})
+}
+
+// cut is a hub whose messages wait while held is set.
+type cut struct {
+	hub
+
+	held bool
+	late [][2]string
+}
+
+func (c *cut) Publish(subject string, data []byte) error {
+	c.mu.Lock()
+	held := c.held
+	if held {
+		c.late = append(c.late, [2]string{subject, string(data)})
+	}
+	c.mu.Unlock()
+	if held {
+		return nil
+	}
+	return c.hub.Publish(subject, data)
+}
+
+// hold begins to hold messages back, or lets them go and returns those that were held.
+func (c *cut) hold(held bool) [][2]string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.held = held
+	return c.late
+}
+
+// Who is cut off from the others hears nobody, and nobody is dead by that: neither meanwhile nor when what they said
+// comes at last.
+func TestWhoIsCutOffBuriesNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := &cut{}
+		f := fleet.New(h, fleet.DefaultConfig(), nil, slog.New(slog.DiscardHandler))
+		defer start(t, f.Run)()
+		h.say(t, worker("d1", wire.RoleDecode, "m"))
+		h.say(t, worker("d2", wire.RoleDecode, "m"))
+		h.hold(true)
+		time.Sleep(30 * time.Second)
+		synctest.Wait()
+		if !f.Alive("d1") || !f.Alive("d2") {
+			t.Fatal("somebody died while nothing could be heard")
+		}
+		for _, m := range h.hold(false) {
+			_ = h.Publish(m[0], []byte(m[1]))
+		}
+		time.Sleep(500 * time.Millisecond)
+		h.say(t, worker("d1", wire.RoleDecode, "m"))
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		if !f.Alive("d1") || f.Alive("d2") {
+			t.Errorf("afterwards d1, who speaks, is alive: %t; d2, who does not: %t", f.Alive("d1"), f.Alive("d2"))
 		}
 	})
 }

@@ -41,6 +41,7 @@ type Request struct {
 	MaxTokens    int       `json:"max_tokens"`           // most tokens the answer may have; 0: not said
 	Admitted     time.Time `json:"admitted"`             //
 	Deadline     time.Time `json:"deadline,omitzero"`    // zero: none
+	Avoid        []string  `json:"avoid,omitempty"`      // workers that failed an earlier try, the last one last
 	Traceparent  string    `json:"traceparent,omitzero"` // of the span that published the job
 }
 

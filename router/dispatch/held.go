@@ -41,7 +41,7 @@ func (l *lane) add(d *Delivery) {
 	l.queued[key] = d
 	l.law.Add(&schedule.Job{
 		Key: key, Frontend: j.Frontend, Tenant: j.Tenant, Class: j.Class, Admitted: j.Admitted, Deadline: j.Deadline,
-		Tokens: j.PromptTokens, MaxTokens: j.MaxTokens, Whole: j.Whole, Prefix: j.Prefix, Ref: d,
+		Tokens: j.PromptTokens, MaxTokens: j.MaxTokens, Whole: j.Whole, Prefix: j.Prefix, Avoid: j.Avoid, Ref: d,
 	}, time.Now())
 }
 

@@ -159,6 +159,7 @@ func (l *lane) show(now time.Time) {
 
 // place has as many jobs placed as can be, and returns when to try again if nothing happens.
 func (l *lane) place(ctx context.Context, now time.Time) time.Duration {
+	l.reclaim(ctx, l.law.Lost())
 	l.refuse(ctx, l.law.Expired(now))
 	for {
 		a, ok := l.law.Next(now)
@@ -261,14 +262,14 @@ func (l *lane) dead(ctx context.Context, process string) {
 // forget has the law forget a worker; its jobs come again.
 func (l *lane) forget(ctx context.Context, worker string) {
 	delete(l.known, worker)
-	l.reclaim(ctx, worker, l.law.RemoveWorker(worker))
+	l.reclaim(ctx, l.law.RemoveWorker(worker))
 }
 
-// reclaim has the jobs come again that a worker has lost.
-func (l *lane) reclaim(ctx context.Context, worker string, jobs []*schedule.Job) {
+// reclaim has the jobs come again that workers have lost.
+func (l *lane) reclaim(ctx context.Context, jobs []*schedule.Job) {
 	for _, j := range jobs {
 		if err := deliveryOf(j).Reclaim(); err != nil {
-			l.log.WarnContext(ctx, "job of a dead worker not reclaimed, it comes again after ack_wait", slog.String("worker", worker), slog.Any("error", err))
+			l.log.WarnContext(ctx, "job that its worker has lost not reclaimed, it comes again after ack_wait", slog.String("job", j.Key), slog.Any("error", err))
 		}
 	}
 }
@@ -289,7 +290,7 @@ func (l *lane) look(ctx context.Context, now time.Time) {
 		}
 		if l.known[a.ID] != is {
 			l.known[a.ID] = is
-			l.reclaim(ctx, a.ID, l.law.SetWorker(is))
+			l.reclaim(ctx, l.law.SetWorker(is))
 		}
 	}
 	for id := range l.known {

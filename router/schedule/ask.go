@@ -1,6 +1,9 @@
 package schedule
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // ask is one job in search of a place.
 type ask struct {
@@ -10,13 +13,34 @@ type ask struct {
 	tokens int  // of the prompt
 	need   int  // tokens of KV cache, with the answer
 	late   bool // others passed it for too long
+	avoid  []string
 }
 
 func (s *Scheduler) ask(e *entry, now time.Time) ask {
 	tokens := s.learned.prompt(e.job)
 	a := ask{entry: e, now: now, tokens: tokens, need: tokens + s.learned.room(e.job, s.cfg.AssumedTokens)}
 	a.late = !e.looked.IsZero() && now.Sub(e.looked) >= patience
+	if len(e.job.Avoid) > 0 && !a.late {
+		a.avoid = slices.Concat(e.avoidable(s.prefillers), e.avoidable(s.decoders))
+	}
 	return a
+}
+
+// avoidable are the workers among ws that the job avoids: as long as there is another one all that failed it, else
+// the one that did so last.
+func (e *entry) avoidable(ws []*worker) (avoid []string) {
+	for _, id := range e.job.Avoid {
+		if slices.ContainsFunc(ws, func(w *worker) bool { return w.ID == id }) {
+			avoid = append(avoid, id)
+		}
+	}
+	switch {
+	case len(avoid) < len(ws):
+		return avoid
+	case len(ws) > 1:
+		return avoid[len(avoid)-1:]
+	}
+	return nil
 }
 
 // cached is how many tokens of the prompt the worker's cache holds, and how many of them another
@@ -46,10 +70,10 @@ func (a *ask) inTime(w *worker, more time.Duration) bool {
 	return !a.now.Add(took + more + margin).After(a.due)
 }
 
-// fits reports whether the worker has a slot, and room for need tokens within a part of its KV
+// fits reports whether the job need not avoid the worker, and it has a slot, and room for need tokens within a part of its KV
 // cache. A worker that has nothing takes anything, else what is larger than all would never run.
 func (a *ask) fits(w *worker, need int, part float64) bool {
-	if w.claimed != nil && w.claimed != a.entry || w.Slots > 0 && w.busy() >= w.Slots {
+	if w.claimed != nil && w.claimed != a.entry || w.Slots > 0 && w.busy() >= w.Slots || slices.Contains(a.avoid, w.ID) {
 		return false
 	}
 	used := w.used()

@@ -281,3 +281,28 @@ func TestEstimates(t *testing.T) {
 		t.Errorf("room for %d tokens, want 8192 and an answer of 100", kv)
 	}
 }
+
+// An assignment that got lost on its way must not wait until the queue gives the job up.
+func TestJobThatNeverReachedItsWorkerIsLost(t *testing.T) {
+	b := newBench(t, schedule.DefaultConfig(), one("p1", "d1")...)
+	j := b.add("j", 4000)
+	heard := b.add("heard", 4000)
+	if got := b.all(); len(got) == 0 || got[0] != "j split p1>d1" {
+		t.Fatalf("placed %q", got)
+	}
+	full := func(jobs ...wire.JobReport) {
+		b.Report(&wire.Report{Worker: "p1", Started: epoch, Full: true, Jobs: jobs}, b.now)
+	}
+	full(wire.JobReport{Key: heard.Key, Stage: wire.StagePrefilling, Tokens: 4000, KV: 4000})
+	if lost := b.Lost(); len(lost) != 0 {
+		t.Errorf("%d jobs are lost while their assignment may be on the way", len(lost))
+	}
+	b.now = b.now.Add(3 * time.Second)
+	full(wire.JobReport{Key: heard.Key, Stage: wire.StagePrefilling, Tokens: 4000, KV: 4000})
+	if lost := b.Lost(); len(lost) != 1 || lost[0] != j {
+		t.Errorf("lost %v, want j alone", lost)
+	}
+	if lost := b.Lost(); len(lost) != 0 {
+		t.Errorf("told twice of %d jobs", len(lost))
+	}
+}

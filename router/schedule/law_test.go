@@ -275,3 +275,28 @@ func TestLinkGuard(t *testing.T) {
 	}
 	b.want("next split p>d")
 }
+
+func TestJobAvoidsWorkersWhileThereAreOthers(t *testing.T) {
+	avoid := func(ids ...string) func(*schedule.Job) { return func(j *schedule.Job) { j.Avoid = ids } }
+	for name, tt := range map[string]struct {
+		tokens int
+		avoid  []string
+		want   string
+	}{
+		"prefill":       {4000, []string{"p1"}, "split p2>d1"},
+		"decode":        {4000, []string{"d1"}, "split p1>d2"},
+		"both":          {4000, []string{"p1", "d1"}, "split p2>d2"},
+		"short":         {100, []string{"d1"}, "short d2"},
+		"all of a kind": {4000, []string{"p1", "p2", "d1"}, "split p1>d2"},
+		"the last":      {4000, []string{"p2", "p1", "d1"}, "split p2>d2"},
+		"nobody":        {4000, nil, "split p1>d1"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t, schedule.DefaultConfig(), append(one("p1", "d1"), one("p2", "d2")...)...)
+			b.add("j", tt.tokens, avoid(tt.avoid...))
+			if got := b.all(); len(got) != 1 || got[0] != "j "+tt.want {
+				t.Errorf("placed %q, want %q", got, "j "+tt.want)
+			}
+		})
+	}
+}

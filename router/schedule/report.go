@@ -183,6 +183,11 @@ func (s *Scheduler) mend(w *worker, jobs []wire.JobReport, now time.Time) {
 	}
 	slices.SortFunc(over, func(a, b *leg) int { return cmp.Compare(a.key, b.key) })
 	for _, l := range over {
+		if f := l.flight; f != nil && l == f.run && l.stage == "" { // it never came there
+			s.lost = append(s.lost, f.entry.job)
+			s.forsake(f)
+			continue
+		}
 		s.finish(l, now)
 	}
 }

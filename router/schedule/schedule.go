@@ -33,6 +33,7 @@ type Job struct {
 	MaxTokens int       // most tokens of the answer; 0: not said
 	Whole     bool      // must not be split
 	Prefix    []uint64  // see wire.PrefillJob
+	Avoid     []string  // workers that failed it, the last one last: others are tried first
 	Ref       any       // the caller's own
 }
 
@@ -109,6 +110,10 @@ func (s *Scheduler) RemoveWorker(id string) []*Job {
 	}
 	return s.comeAgain(again)
 }
+
+// Lost returns the jobs that their workers have lost, by what reports said since the last call: also those that never
+// reached them, as when a worker has its connection back later than the dispatcher.
+func (s *Scheduler) Lost() []*Job { return s.comeAgain(nil) }
 
 // comeAgain returns the jobs with those that were lost before, in order of their keys.
 func (s *Scheduler) comeAgain(jobs []*Job) []*Job {

@@ -1,0 +1,109 @@
+package chaos
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"github.com/baton-llm/baton/internal/enginesim"
+)
+
+// engineFaults are those that a simulated engine has by itself.
+var engineFaults = map[Kind]enginesim.Faults{
+	EngineCrash:    {Crash: true},
+	EngineHang:     {Hang: true},
+	EngineErrors:   {Status: 500, Every: 2},
+	EngineGarbage:  {Garbage: true},
+	EngineSlow:     {Slow: 10},
+	EngineCut:      {CutAfter: 5},
+	EngineTransfer: {RefuseTransfer: true},
+}
+
+// injected is a fault that was carried out.
+type injected struct {
+	Fault
+
+	begun, back time.Time // back: the part is up again
+}
+
+// injectAll carries the plan out and returns when every part is up again.
+func (r *run) injectAll(ctx context.Context, faults []Fault) {
+	for _, f := range faults {
+		if !sleep(ctx, time.Until(r.begun.Add(f.At))) {
+			break
+		}
+		r.injecting.Go(func() { r.inject(ctx, f) })
+	}
+	r.injecting.Wait()
+}
+
+func (r *run) inject(ctx context.Context, f Fault) {
+	p := r.byName[f.Part]
+	p.turn.Lock()
+	defer p.turn.Unlock()
+	i := &injected{Fault: f, begun: time.Now()}
+	r.note(i)
+	var err error
+	switch _, how, _ := strings.Cut(string(f.Kind), "."); how {
+	case "kill":
+		p.signal(sigKill)
+		err = p.gone(ctx, endTime)
+		sleep(ctx, f.For)
+		err = r.revive(ctx, p, err)
+	case "drain":
+		p.signal(sigTerm)
+		err = p.gone(ctx, endTime)
+		sleep(ctx, f.For)
+		err = r.revive(ctx, p, err)
+	case "stop":
+		p.signal(sigStop)
+		sleep(ctx, f.For)
+		p.signal(sigCont)
+	default:
+		if err = p.setFaults(ctx, engineFaults[f.Kind]); err == nil {
+			sleep(ctx, f.For)
+			err = p.setFaults(context.WithoutCancel(ctx), enginesim.Faults{})
+		}
+	}
+	if err == nil && p.probe != "" {
+		err = p.await(ctx)
+	}
+	if err != nil && ctx.Err() == nil {
+		r.broken("%s of %s: %v", f.Kind, f.Part, err)
+	}
+	r.mu.Lock()
+	i.back = time.Now()
+	r.mu.Unlock()
+}
+
+// revive starts a part that has ended; one that does not end is killed.
+func (r *run) revive(ctx context.Context, p *part, stuck error) error {
+	if stuck != nil && ctx.Err() == nil {
+		r.broken("%v", stuck)
+		p.signal(sigKill)
+		stuck = p.gone(ctx, endTime)
+	}
+	if stuck != nil {
+		return stuck
+	}
+	return p.start()
+}
+
+// note enters a fault into the books.
+func (r *run) note(i *injected) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.faults = append(r.faults, i)
+}
+
+// during names the faults that a span of time saw.
+func (r *run) during(from, to time.Time) (faults []string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, i := range r.faults {
+		if i.begun.Before(to) && (i.back.IsZero() || i.back.Add(settling).After(from)) {
+			faults = append(faults, string(i.Kind)+" "+i.Part)
+		}
+	}
+	return faults
+}

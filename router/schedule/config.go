@@ -14,7 +14,7 @@ type Mode string
 // The modes.
 const (
 	Elastic    Mode = "elastic"    // split, and whole requests wherever that is better
-	Split      Mode = "split"      // prefill and decode on different workers wherever a request can be split
+	Split      Mode = "split"      // prefill and decode on different workers wherever a request can be split and is not short
 	Aggregated Mode = "aggregated" // every request whole on one worker
 )
 
@@ -28,7 +28,7 @@ type SLO struct {
 type Config struct {
 	Mode          Mode          `yaml:"mode" help:"elastic, split or aggregated"`
 	SLO           SLO           `yaml:"slo"`
-	ShortPrompt   int           `yaml:"short_prompt" help:"a prompt with at most this many uncached tokens runs whole on a decode worker"`
+	ShortPrompt   int           `yaml:"short_prompt" help:"a prompt with at most this many uncached tokens runs whole on a decode worker, in mode split as well; 0: none does"`
 	PrefillWindow int           `yaml:"prefill_window" help:"a worker gets another prompt while those at it without a first token have fewer tokens than this: one engine batch"`
 	KVHigh        float64       `yaml:"kv_high" help:"part of a worker's KV cache that requests may commit"`
 	KVLow         float64       `yaml:"kv_low" help:"part of a decode worker's KV cache that may be committed after a long prompt runs whole on it"`

@@ -73,13 +73,8 @@ type parsed struct {
 		Delta struct {
 			Content string `json:"content"`
 		} `json:"delta"`
-		Finish   *string `json:"finish_reason"`
-		Logprobs *struct {
-			Content []struct {
-				Token string `json:"token"`
-				Top   []any  `json:"top_logprobs"`
-			} `json:"content"`
-		} `json:"logprobs"`
+		Finish   *string   `json:"finish_reason"`
+		Logprobs *logprobs `json:"logprobs"`
 	} `json:"choices"`
 	Usage *usage `json:"usage"`
 	Error *struct {
@@ -88,6 +83,20 @@ type parsed struct {
 		Param   string `json:"param"`
 	} `json:"error"`
 	Params json.RawMessage `json:"kv_transfer_params"`
+}
+
+// logprobs has the members of chats, and those of completions.
+type logprobs struct {
+	Content []struct {
+		Token string `json:"token"`
+		Top   []struct {
+			Token   string  `json:"token"`
+			Logprob float64 `json:"logprob"`
+		} `json:"top_logprobs"`
+	} `json:"content"`
+
+	Tokens []string             `json:"tokens"`
+	Top    []map[string]float64 `json:"top_logprobs"`
 }
 
 type usage struct {

@@ -13,13 +13,19 @@ import (
 func greedy(t *testing.T, p *pair, asks []ask) {
 	t.Helper()
 	before := p.decode.metrics(t)
-	tokens, same := 0, 0
+	tokens, same, ties := 0, 0, 0
 	for _, a := range asks {
 		got := posted(t, p.URL, a)
-		want := p.reference(t, a)
-		if got.text() != want.text() || got.finish() != want.finish() || *got.Usage != *want.Usage {
+		want := p.reference(t, a.probable())
+		switch why := tied(got.text(), want); {
+		case got.text() == want.text() && got.finish() == want.finish() && *got.Usage == *want.Usage:
+			same++
+			t.Logf("%d tokens, %.40q: %q", got.Usage.Prompt, a.name, got.text())
+		case got.Usage.Prompt == want.Usage.Prompt && why != "":
+			ties++
+			t.Logf("%d tokens, %.40q: %q; %s", got.Usage.Prompt, a.name, got.text(), why)
+		default:
 			t.Errorf("%.60q: %q (%s, %+v), one engine alone: %q (%s, %+v)", a.name, got.text(), got.finish(), *got.Usage, want.text(), want.finish(), *want.Usage)
-			continue
 		}
 		if way := got.header.Get("X-Baton-Path"); way != "split" {
 			t.Errorf("%.60q went %s, want split", a.name, got.way())
@@ -28,16 +34,17 @@ func greedy(t *testing.T, p *pair, asks []ask) {
 			t.Errorf("%.60q: the answer has kv_transfer_params: %s", a.name, got.raw)
 		}
 		tokens += got.Usage.Prompt
-		same++
-		t.Logf("%d tokens, %.40q: %q", got.Usage.Prompt, a.name, got.text())
 	}
 	after := p.decode.metrics(t)
 	sum := func(name string) int { return int(after[name] - before[name]) }
-	t.Logf("%d of %d texts the same; %d KV caches moved, %d bytes, %d of %d prompt tokens", same, len(asks), sum(moves), sum(moved), sum(external), tokens)
+	t.Logf("of %d texts %d the same and %d tied; %d KV caches moved, %d bytes, %d of %d prompt tokens", len(asks), same, ties, sum(moves), sum(moved), sum(external), tokens)
+	if ties > len(asks)/5 {
+		t.Errorf("%d of %d texts part at a tie: too many to be chance", ties, len(asks))
+	}
 	if sum(moves) != len(asks) || sum(moved) == 0 {
 		t.Errorf("the decode engine counts %d KV caches and %d bytes that it read, want %d and some", sum(moves), sum(moved), len(asks))
 	}
-	if same == len(asks) && sum(external)+sum(local) != tokens {
+	if sum(external)+sum(local) != tokens {
 		t.Errorf("%d prompt tokens came from the prefill engine and %d from earlier requests, want %d in all", sum(external), sum(local), tokens)
 	}
 	if n := sum(failures); n != 0 {

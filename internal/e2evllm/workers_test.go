@@ -44,8 +44,8 @@ func ownWorkers(t *testing.T, p *pair) {
 	})
 	s := &site{pair: p, nats: server.ClientURL(), watched: map[string]string{}}
 	s.serve(t, "--schedule.mode", "split", "--schedule.short_prompt", "0")
-	s.reader = s.work(t, "decode", p.decode)
 	leaveInQueue(t, s)
+	s.reader = s.work(t, "decode", p.decode)
 	s.work(t, "prefill", p.prefill)
 	s.ready(t)
 	p.counts(t) // the prompt of the worker's own check holds a block for one lease
@@ -164,12 +164,14 @@ func (s *site) right(t *testing.T, end <-chan result, want answer) answer {
 	return got.answer
 }
 
-// leaveInQueue leaves while no worker can prefill.
+// leaveInQueue leaves while there is no worker: the last one has just ended, and its model is still known.
 func leaveInQueue(t *testing.T, s *site) {
+	worker := s.work(t, "decode", s.decode)
 	await(t, time.Minute, "the frontend knows the model", func() bool {
 		text, err := get(t.Context(), s.base+"/v1/models")
 		return err == nil && regexp.MustCompile(`"`+model+`"`).MatchString(text)
 	})
+	worker.stop(t)
 	before := s.counts(t)
 	ctx, leave := context.WithCancel(t.Context())
 	defer leave()

@@ -232,7 +232,8 @@ func (e *Engine) startPull(s *sequence) {
 		if digest == s.prompt.digest { // else the blocks are not what their hashes say
 			e.fillBlocks(s, from)
 		}
-		e.count.ExternalHits += s.prompt.tokens - from
+		s.external = s.prompt.tokens - from
+		e.count.ExternalHits += s.external
 		e.move(s, ready)
 		e.kick()
 	})

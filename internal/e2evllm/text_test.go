@@ -91,7 +91,7 @@ func greedyMany(t *testing.T, p *pair) {
 		completion("Twinkle, twinkle, little", 4),
 		completion("{\"name\": \"Ann\", \"age\": 3}\n{\"name\": \"Bob\", \"age\":", 3),
 		completion("Naïve café — “quoted” ½ ½ ½ ½", 6),
-		completion("x", 4),
+		completion("x = 1\ny =", 4),
 		completion(strings.Repeat("yes ", 127), 4),
 		completion(strings.Repeat("no ", 130), 4),
 		completion(sentence("Row %d is green. ", 150), 8),

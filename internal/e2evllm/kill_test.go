@@ -72,11 +72,14 @@ func (p *pair) served(t *testing.T, base string, lost *engine) {
 	a := completion("2, 4, 6, 8,", 10)
 	want := p.reference(t, a)
 	before := p.decode.metrics(t)[moves]
-	got := posted(t, base, a)
-	t.Logf("then: %s, %q", got.way(), got.text())
-	if got.text() != want.text() {
-		t.Errorf("text %q, want %q", got.text(), want.text())
-	}
+	await(t, time.Minute, "requests are split again", func() bool { // its worker has to notice
+		got := posted(t, base, a)
+		t.Logf("then: %s, %q", got.way(), got.text())
+		if got.text() != want.text() {
+			t.Errorf("text %q, want %q", got.text(), want.text())
+		}
+		return got.header.Get("X-Baton-Path") == "split"
+	})
 	if after := p.decode.metrics(t)[moves]; after <= before {
 		t.Error("the decode engine read no KV cache of the prefill engine")
 	}

@@ -37,7 +37,7 @@ fuzz: ## each fuzz target for FUZZTIME
 vllm-cpu: ## a real vLLM without a GPU, for tests; prints its folder
 	@internal/vllmcpu/setup
 
-e2e-vllm: ## the end-to-end suite on real vLLM engines without a GPU; half an hour
+e2e-vllm: ## the end-to-end suite on real vLLM engines without a GPU; ten minutes
 	go test -tags e2e -count 1 -timeout 90m -v ./internal/e2evllm
 
 client-bench: ## vLLM's benchmark client against baton up

@@ -34,7 +34,7 @@ func start(t *testing.T, name string, args ...string) *process {
 	}
 	defer log.Close()
 	p.cmd = exec.Command(program, args...)
-	p.cmd.Stderr = log
+	p.cmd.Stderr, p.cmd.Dir = log, filepath.Dir(p.log) // a folder that stays, whatever becomes of the checkout
 	p.cmd.Env = slices.DeleteFunc(p.cmd.Environ(), func(s string) bool { return strings.HasPrefix(s, "BATON_") })
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)

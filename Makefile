@@ -2,9 +2,9 @@
 bin := $(shell go env GOPATH)/bin
 FUZZTIME ?= 20s
 
-.PHONY: help run build test reference lint fmt fuzz clients client-bench schemathesis vllm-cpu sim-check ci
+.PHONY: help run build test e2e-vllm reference lint fmt fuzz clients client-bench schemathesis vllm-cpu sim-check ci
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: ## a whole deployment in one process, with simulated engines
 	go run ./cmd/baton up
@@ -36,6 +36,9 @@ fuzz: ## each fuzz target for FUZZTIME
 
 vllm-cpu: ## a real vLLM without a GPU, for tests; prints its folder
 	@internal/vllmcpu/setup
+
+e2e-vllm: ## the end-to-end suite on real vLLM engines without a GPU; ten minutes
+	go test -tags e2e -count 1 -timeout 90m -v ./internal/e2evllm
 
 client-bench: ## vLLM's benchmark client against baton up
 	internal/clients/vllmbench/run

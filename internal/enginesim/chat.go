@@ -33,8 +33,8 @@ type chatChunkChoice struct {
 	Delta        chatDelta     `json:"delta"`
 	Logprobs     *chatLogprobs `json:"logprobs"`
 	FinishReason *string       `json:"finish_reason"`
-	StopReason   *string       `json:"stop_reason,omitempty"`
-	TokenIDs     []int64       `json:"token_ids,omitempty"`
+	StopReason   any           `json:"stop_reason,omitempty"` // a *string in the last chunk of a choice, be it nil
+	TokenIDs     any           `json:"token_ids,omitempty"`   // a []int64 in all but the first chunk, be it nil
 }
 
 type chatChunk struct {
@@ -44,15 +44,20 @@ type chatChunk struct {
 	Model          string            `json:"model"`
 	Choices        []chatChunkChoice `json:"choices"`
 	Usage          *usage            `json:"usage,omitempty"`
-	PromptTokenIDs []int64           `json:"prompt_token_ids,omitempty"`
+	PromptTokenIDs any               `json:"prompt_token_ids,omitempty"` // a []int64 in the first chunk of a choice, be it nil
+	PromptText     any               `json:"prompt_text,omitempty"`      // a *string in the first chunk of a choice, always nil
+	Fingerprint    string            `json:"system_fingerprint,omitempty"`
 }
 
 type chatMessageOut struct {
-	Role      string         `json:"role"`
-	Content   *string        `json:"content"`
-	Refusal   *string        `json:"refusal"`
-	ToolCalls []chatToolCall `json:"tool_calls"`
-	Reasoning *string        `json:"reasoning"`
+	Role         string         `json:"role"`
+	Content      *string        `json:"content"`
+	Refusal      *string        `json:"refusal"`
+	Annotations  null           `json:"annotations"`
+	Audio        null           `json:"audio"`
+	FunctionCall null           `json:"function_call"`
+	ToolCalls    []chatToolCall `json:"tool_calls,omitempty"`
+	Reasoning    *string        `json:"reasoning"`
 }
 
 type chatChoice struct {
@@ -61,7 +66,8 @@ type chatChoice struct {
 	Logprobs     *chatLogprobs  `json:"logprobs"`
 	FinishReason *string        `json:"finish_reason"`
 	StopReason   *string        `json:"stop_reason"`
-	TokenIDs     []int64        `json:"token_ids,omitempty"`
+	TokenIDs     []int64        `json:"token_ids"`
+	Experts      null           `json:"routed_experts"`
 }
 
 type chatWhole struct {
@@ -70,12 +76,29 @@ type chatWhole struct {
 	Created           int64                      `json:"created"`
 	Model             string                     `json:"model"`
 	Choices           []chatChoice               `json:"choices"`
-	ServiceTier       *string                    `json:"service_tier"`
-	SystemFingerprint *string                    `json:"system_fingerprint"`
+	ServiceTier       null                       `json:"service_tier"`
+	SystemFingerprint string                     `json:"system_fingerprint"`
 	Usage             *usage                     `json:"usage"`
 	PromptLogprobs    []map[string]promptLogprob `json:"prompt_logprobs"`
-	PromptTokenIDs    []int64                    `json:"prompt_token_ids,omitempty"`
+	PromptTokenIDs    []int64                    `json:"prompt_token_ids"`
+	PromptText        null                       `json:"prompt_text"`
 	KVTransferParams  *handle                    `json:"kv_transfer_params"`
+	ECTransferParams  null                       `json:"ec_transfer_params"`
+	Metrics           null                       `json:"metrics"`
+}
+
+// null is a member that this engine has nothing to say for.
+type null *struct{}
+
+// fingerprint is the system_fingerprint.
+const fingerprint = "vllm-" + version
+
+// tokenIDs are nil unless the request asks for them.
+func (a chatDialect) tokenIDs(tokens []string) []int64 {
+	if !a.req.ReturnTokenIDs {
+		return nil
+	}
+	return tokenIDs(tokens)
 }
 
 func orNil(s string) *string {
@@ -88,7 +111,7 @@ func orNil(s string) *string {
 func (a chatDialect) whole(choices []choice, h *handle) any {
 	prompt := a.req.prompts[0]
 	out := chatWhole{
-		ID: a.id, Object: objectChat, Created: a.created, Model: a.engine.cfg.Model, Usage: a.usage(true),
+		ID: a.id, Object: objectChat, Created: a.created, Model: a.engine.cfg.Model, SystemFingerprint: fingerprint, Usage: a.usage(true),
 		PromptLogprobs: a.promptLogprobs(prompt), KVTransferParams: h,
 	}
 	if a.req.ReturnTokenIDs {
@@ -97,10 +120,7 @@ func (a chatDialect) whole(choices []choice, h *handle) any {
 	for _, c := range choices {
 		o := chatChoice{
 			Index: c.index, Message: a.message(c), Logprobs: a.chatLogprobs(c.tokens),
-			FinishReason: orNil(a.finish(c.finish, len(c.calls) > 0)), StopReason: orNil(c.matched),
-		}
-		if a.req.ReturnTokenIDs {
-			o.TokenIDs = tokenIDs(c.tokens)
+			FinishReason: orNil(a.finish(c.finish, len(c.calls) > 0)), StopReason: orNil(c.matched), TokenIDs: a.tokenIDs(c.tokens),
 		}
 		out.Choices = append(out.Choices, o)
 	}
@@ -110,7 +130,7 @@ func (a chatDialect) whole(choices []choice, h *handle) any {
 // message is an answer that is not streamed. One that calls has no content or, where a call was
 // asked for, an empty one.
 func (a chatDialect) message(c choice) chatMessageOut {
-	m := chatMessageOut{Role: roleAssistant, Content: &c.text, ToolCalls: []chatToolCall{}, Reasoning: orNil(c.reasoning)}
+	m := chatMessageOut{Role: roleAssistant, Content: &c.text, Reasoning: orNil(c.reasoning)}
 	if len(a.req.form.calls) > 0 && !a.req.form.required {
 		m.Content = nil
 	}
@@ -144,10 +164,10 @@ func (a chatDialect) write(out *events, p piece) {
 	}
 	c := chatChunkChoice{
 		Index: p.index, Delta: delta(p), Logprobs: a.chatLogprobs(p.tokens),
-		FinishReason: orNil(a.finish(p.finish, a.texts[p.index].opened > 0)), StopReason: orNil(p.matched),
+		FinishReason: orNil(a.finish(p.finish, a.texts[p.index].opened > 0)), TokenIDs: a.tokenIDs(p.tokens),
 	}
-	if a.req.ReturnTokenIDs {
-		c.TokenIDs = tokenIDs(p.tokens)
+	if p.finish != "" {
+		c.StopReason = orNil(p.matched)
 	}
 	chunk := a.chunk(c)
 	chunk.Usage = a.runningUsage()
@@ -172,9 +192,11 @@ func delta(p piece) chatDelta {
 // roleChunk is the first one of a choice; it goes out with the first token.
 func (a chatDialect) roleChunk(index int) chatChunk {
 	c := a.chunk(chatChunkChoice{Index: index, Delta: chatDelta{Role: roleAssistant, Content: new(string)}})
+	var prompt []int64
 	if a.req.ReturnTokenIDs {
-		c.PromptTokenIDs = a.req.prompts[0].tokenIDs()
+		prompt = a.req.prompts[0].tokenIDs()
 	}
+	c.PromptTokenIDs, c.PromptText = prompt, null(nil)
 	if a.runningUsage() != nil {
 		c.Usage = a.usageBefore()
 	}
@@ -184,7 +206,7 @@ func (a chatDialect) roleChunk(index int) chatChunk {
 func (a chatDialect) close(out *events) {
 	if o := a.req.StreamOptions; o != nil && o.IncludeUsage {
 		c := a.chunk()
-		c.Usage = a.usage(true)
+		c.Usage, c.Fingerprint = a.usage(true), fingerprint
 		out.data(mustJSON(c))
 	}
 	out.done()

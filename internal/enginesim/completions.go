@@ -18,28 +18,32 @@ type completionChunkChoice struct {
 	Logprobs       *completionLogprobs `json:"logprobs"`
 	FinishReason   *string             `json:"finish_reason"`
 	StopReason     *string             `json:"stop_reason"`
-	TokenIDs       []int64             `json:"token_ids,omitempty"`
-	PromptTokenIDs []int64             `json:"prompt_token_ids,omitempty"`
+	PromptTokenIDs []int64             `json:"prompt_token_ids"`
+	TokenIDs       []int64             `json:"token_ids"`
 }
 
 type completionChunk struct {
 	completionHead
-	Choices []completionChunkChoice `json:"choices"`
-	Usage   *usage                  `json:"usage,omitempty"`
+	Choices     []completionChunkChoice `json:"choices"`
+	Usage       *usage                  `json:"usage,omitempty"`
+	Fingerprint string                  `json:"system_fingerprint,omitempty"` // with the usage at the end
 }
 
 type completionChoice struct {
 	completionChunkChoice
 	PromptLogprobs []map[string]promptLogprob `json:"prompt_logprobs"`
+	Experts        null                       `json:"routed_experts"`
 }
 
 type completionWhole struct {
 	completionHead
 	Choices           []completionChoice `json:"choices"`
-	ServiceTier       *string            `json:"service_tier"`
-	SystemFingerprint *string            `json:"system_fingerprint"`
+	ServiceTier       null               `json:"service_tier"`
+	SystemFingerprint string             `json:"system_fingerprint"`
 	Usage             *usage             `json:"usage"`
 	KVTransferParams  *handle            `json:"kv_transfer_params"`
+	ECTransferParams  null               `json:"ec_transfer_params"`
+	Metrics           null               `json:"metrics"`
 }
 
 func (a completionDialect) head() completionHead {
@@ -63,7 +67,7 @@ func (a completionDialect) choice(p piece) completionChunkChoice {
 }
 
 func (a completionDialect) whole(choices []choice, h *handle) any {
-	out := completionWhole{completionHead: a.head(), Usage: a.usage(true), KVTransferParams: h}
+	out := completionWhole{completionHead: a.head(), SystemFingerprint: fingerprint, Usage: a.usage(true), KVTransferParams: h}
 	for _, c := range choices {
 		p := piece{index: c.index, first: true, text: c.text, tokens: c.tokens, finish: c.finish, matched: c.matched}
 		out.Choices = append(out.Choices, completionChoice{
@@ -81,7 +85,7 @@ func (a completionDialect) write(out *events, p piece) {
 
 func (a completionDialect) close(out *events) {
 	if o := a.req.StreamOptions; o != nil && o.IncludeUsage {
-		out.data(mustJSON(completionChunk{completionHead: a.head(), Choices: []completionChunkChoice{}, Usage: a.usage(true)}))
+		out.data(mustJSON(completionChunk{completionHead: a.head(), Choices: []completionChunkChoice{}, Usage: a.usage(true), Fingerprint: fingerprint}))
 	}
 	out.done()
 }

@@ -227,7 +227,8 @@ func TestMetrics(t *testing.T) {
 			`vllm:cache_config_info{block_size="16",enable_prefix_caching="True",engine="0",model_name="baton/simulated",num_gpu_blocks="65536"} 1`,
 			"vllm:num_preemptions_total" + labels + " 0", "vllm:prefix_cache_queries_total" + labels + " 32",
 			"vllm:prefix_cache_hits_total" + labels + " 0", "vllm:external_prefix_cache_hits_total" + labels + " 32",
-			"vllm:nixl_xfer_time_seconds_count" + labels + " 1",
+			`vllm:prompt_tokens_by_source_total{engine="0",model_name="baton/simulated",source="external_kv_transfer"} 32`,
+			"vllm:nixl_xfer_time_seconds_count" + labels + " 1", "vllm:nixl_num_notifications_after_expiry_total" + labels + " 0",
 			"vllm:inter_token_latency_seconds_count" + labels + " 2", "vllm:time_to_first_token_seconds_count" + labels + " 1",
 		} {
 			if !strings.Contains(string(page), want+"\n") {

@@ -12,6 +12,7 @@ import (
 type metrics struct {
 	registry     *prometheus.Registry
 	prompt       prometheus.Counter
+	sources      *prometheus.CounterVec
 	firstToken   prometheus.Histogram
 	interToken   prometheus.Histogram
 	transferred  prometheus.Histogram
@@ -37,6 +38,7 @@ func newMetrics(e *Engine) *metrics {
 	counter("vllm:prefix_cache_hits_total", "Prefix cache hits, in terms of number of cached tokens.", func(s Stats) int { return s.PrefixHits })
 	counter("vllm:external_prefix_cache_hits_total", "Prompt tokens whose KV cache came from another engine.", func(s Stats) int { return s.ExternalHits })
 	counter("vllm:nixl_num_kv_expired_reqs_total", "Number of requests that had their KV expire.", func(s Stats) int { return s.Expired })
+	counter("vllm:nixl_num_notifications_after_expiry_total", "Number of KV caches that were read after their lease.", func(s Stats) int { return s.StaleReads })
 	counter("vllm:nixl_num_failed_transfers_total", "Number of failed NIXL KV cache transfers.", func(s Stats) int { return s.FailedPulls })
 	f.NewGauge(prometheus.GaugeOpts{Name: "vllm:cache_config_info", Help: "Information of the LLMEngine CacheConfig.", ConstLabels: prometheus.Labels{
 		"block_size": strconv.Itoa(e.cfg.BlockSize), "num_gpu_blocks": strconv.Itoa(e.pool.size()), "enable_prefix_caching": "True",
@@ -45,6 +47,7 @@ func newMetrics(e *Engine) *metrics {
 	return &metrics{
 		registry:     registry,
 		prompt:       f.NewCounter(prometheus.CounterOpts{Name: "vllm:prompt_tokens_total", Help: "Number of prefill tokens processed."}),
+		sources:      f.NewCounterVec(prometheus.CounterOpts{Name: "vllm:prompt_tokens_by_source_total", Help: "Number of prompt tokens by where their keys and values came from."}, []string{"source"}),
 		firstToken:   f.NewHistogram(prometheus.HistogramOpts{Name: "vllm:time_to_first_token_seconds", Help: "Histogram of time to first token in seconds.", Buckets: seconds}),
 		interToken:   f.NewHistogram(prometheus.HistogramOpts{Name: "vllm:inter_token_latency_seconds", Help: "Histogram of inter-token latency in seconds.", Buckets: seconds}),
 		transferTime: f.NewHistogram(prometheus.HistogramOpts{Name: "vllm:nixl_xfer_time_seconds", Help: "Time from the start of reading a KV cache to its end.", Buckets: seconds}),
@@ -56,6 +59,9 @@ func newMetrics(e *Engine) *metrics {
 func (m *metrics) token(s *sequence, now time.Time) {
 	if s.produced == 1 {
 		m.prompt.Add(float64(s.prompt.tokens))
+		m.sources.WithLabelValues("local_cache_hit").Add(float64(s.found))
+		m.sources.WithLabelValues("external_kv_transfer").Add(float64(s.external))
+		m.sources.WithLabelValues("local_compute").Add(float64(s.prompt.tokens - s.found - s.external))
 		m.firstToken.Observe(now.Sub(s.submitted).Seconds())
 		return
 	}

@@ -179,7 +179,7 @@ func (e *Engine) hold(s *sequence) bool {
 	if s.produced == 0 {
 		e.count.PrefixQueries += s.prompt.tokens
 		e.count.PrefixHits += s.computed
-		s.cached = s.computed
+		s.cached, s.found = s.computed, s.computed
 	}
 	return true
 }

@@ -26,7 +26,9 @@ type sequence struct {
 	produced int // tokens of the answer
 	limit    int // produced at the end
 	planned  int // tokens that the running iteration computes
-	cached   int // prompt tokens that were in the prefix cache
+	cached   int // prompt tokens that were in the prefix cache, of the engine that prefilled
+	found    int // prompt tokens that were in the prefix cache of this engine
+	external int // prompt tokens that came from another engine
 	handle   *handle
 	lastSeen time.Time // when the last token came
 	ending   ending

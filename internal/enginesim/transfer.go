@@ -203,6 +203,9 @@ func (e *Engine) readBlocks(id string, first int32, bytes int) reply {
 	return reply{Error: "no KV cache is known as " + id}
 }
 
+// errNotRead is all that vLLM says of a KV cache that it could not read; the reason is in its log.
+var errNotRead = errors.New("Internal server error") //nolint:staticcheck,revive // vLLM's words.
+
 // startPull reads the KV cache of s in the background. The caller holds e.mu.
 func (e *Engine) startPull(s *sequence) {
 	ctx := e.ctx
@@ -216,7 +219,7 @@ func (e *Engine) startPull(s *sequence) {
 		if err != nil {
 			e.count.FailedPulls++
 			e.opts.Log.Warn("KV cache not read", slog.String("remote_request_id", s.remote.RequestID), slog.Any("error", err))
-			e.end(s, ending{err: fmt.Errorf("KV load failed: %w", err)})
+			e.end(s, ending{err: errNotRead})
 			return
 		}
 		e.count.Pulled++
@@ -232,7 +235,8 @@ func (e *Engine) startPull(s *sequence) {
 		if digest == s.prompt.digest { // else the blocks are not what their hashes say
 			e.fillBlocks(s, from)
 		}
-		e.count.ExternalHits += s.prompt.tokens - from
+		s.external = s.prompt.tokens - from
+		e.count.ExternalHits += s.external
 		e.move(s, ready)
 		e.kick()
 	})

@@ -124,11 +124,13 @@ func TestStreamsGoOnWhenTheirWorkerGoes(t *testing.T) {
 		"worker dies":  func(p *part) { p.kill() },
 		"worker stops": func(p *part) { p.leave() },
 		"engine dies":  func(p *part) { p.engine.SetFaults(enginesim.Faults{Crash: true}) },
+		"engine hangs": func(p *part) { p.engine.SetFaults(enginesim.Faults{Hang: true}) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			cfg := onePair()
 			cfg.Schedule = DefaultConfig().Schedule
 			cfg.Up.Decode, cfg.Up.Drain = 2, time.Second
+			cfg.Engine.IdleTimeout = 5 * time.Second
 			cfg.Sim.Lease, cfg.Prefill.Lease = 10*time.Second, 10*time.Second
 			onSite(t, cfg, everyone, func(t *testing.T, s *site) {
 				var g errgroup.Group

@@ -66,7 +66,7 @@ func (s *Server) request(w http.ResponseWriter, r *http.Request, endpoint openai
 	rec := recordOf(r.Context())
 	rec.model, rec.streamed = model, plan.Stream
 	req := &router.Request{
-		ID: rec.id, Path: r.URL.Path, Model: model, Tenant: rec.tenant(), Class: class, Streaming: plan.Stream, Usage: plan.Usage, Body: text,
+		ID: rec.id, Path: r.URL.Path, Model: model, Tenant: rec.tenant(), Class: class, Streaming: plan.Stream, Usage: plan.Usage, Resume: plan.Resume, Body: text,
 		PromptTokens: plan.PromptTokens, MaxTokens: plan.MaxTokens, Whole: plan.Whole, Prefix: plan.Prefix, Traceparent: traceparentOf(r.Context()),
 	}
 	if limit > 0 {

@@ -21,12 +21,12 @@ func (a *attempt) stream(ctx context.Context, call engine.Call) (wire.EndInfo, e
 		return wire.EndInfo{}, engineErr(ctx, err)
 	}
 	defer s.Close()
-	var used meter
+	used := meter{running: a.job.Counts}
 	out := events{dialect: wire.DialectOf(call.Path)}
 	for {
 		event, err := s.Next()
 		if errors.Is(err, io.EOF) {
-			return used.total, nil
+			return used.sum(), nil
 		}
 		if err != nil {
 			return wire.EndInfo{}, engineErr(ctx, err)

@@ -81,6 +81,17 @@ func TestUsageIsCountedAndNotLeaked(t *testing.T) {
 		"asked for":           {func(_ *bench, j *wire.DecodeJob) { j.Usage = true }, "", []string{chunk, running, nothing, final, empty}},
 		"not to be asked for": {func(b *bench, _ *wire.DecodeJob) { b.cfg.CountUsage = false }, "", []string{chunk, running, nothing, final, empty}},
 		"on another path":     {func(_ *bench, j *wire.DecodeJob) { j.Path = "/v1/other" }, "", []string{chunk, running, nothing, final, empty}},
+		"taken out by the frontend": {
+			func(_ *bench, j *wire.DecodeJob) { j.Counts = true }, `{"prompt":"1","stream_options":{"include_usage":true,"continuous_usage_stats":true}}`,
+			[]string{chunk, running, nothing, final, empty},
+		},
+		"cut before the counts of all": {
+			func(b *bench, j *wire.DecodeJob) {
+				j.Counts, j.Body = true, []byte(`{"stream_options":{"include_usage":false,"x":1}}`)
+				b.engine.events = []string{chunk, `{"choices":[{"delta":{}}],"usage":{"prompt_tokens":7,"completion_tokens":1}}`, `{"choices":[{}],"usage":{"prompt_tokens":7,"completion_tokens":2,"prompt_tokens_details":{"cached_tokens":3}}}`}
+			}, `{"stream_options":{"include_usage":true,"x":1,"continuous_usage_stats":true}}`,
+			[]string{chunk, running, `{"choices":[{}],"usage":{"prompt_tokens":7,"completion_tokens":2,"prompt_tokens_details":{"cached_tokens":3}}}`},
+		},
 		"asked for, says the body alone": {
 			func(_ *bench, j *wire.DecodeJob) { j.Body = []byte(`{"stream_options":{"include_usage":true}}`) }, "", []string{chunk, running, nothing, final, empty},
 		},

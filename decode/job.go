@@ -100,10 +100,15 @@ func (a *attempt) decode(stop context.Context, deliveries int) (err error) {
 
 // leg makes the body of the decode leg from the client's.
 func (a *attempt) leg(body []byte) (_ []byte, err error) {
-	if a.cfg.CountUsage && a.job.Streaming && !a.job.Usage && generates(a.job.Path) {
-		if body, a.counting, err = askUsage(body); err != nil {
-			return nil, worker.Failed(wire.EngineRejected, err)
-		}
+	switch {
+	case !a.cfg.CountUsage || !a.job.Streaming || !generates(a.job.Path):
+	case a.job.Counts:
+		body, err = askRunning(body)
+	case !a.job.Usage:
+		body, a.counting, err = askUsage(body)
+	}
+	if err != nil {
+		return nil, worker.Failed(wire.EngineRejected, err)
 	}
 	if a.job.Handle == nil {
 		return body, nil

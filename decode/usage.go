@@ -29,6 +29,21 @@ func askUsage(body []byte) (edited []byte, ok bool, err error) {
 	return object.Edit(rawjson.Set("stream_options", options.Edit(rawjson.Set("include_usage", []byte("true"))))), true, nil
 }
 
+// askRunning has the engine count in every event, for a frontend that takes out what its client did not
+// ask for.
+func askRunning(body []byte) ([]byte, error) {
+	object, err := rawjson.Parse(body)
+	if err != nil {
+		return nil, fmt.Errorf("ask for running counts: %w", err)
+	}
+	running := []byte(`{"include_usage":true,"continuous_usage_stats":true}`)
+	member, _ := object.Get("stream_options")
+	if options, err := member.Object(); err == nil {
+		running = options.Edit(rawjson.Set("include_usage", []byte("true")), rawjson.Set("continuous_usage_stats", []byte("true")))
+	}
+	return object.Edit(rawjson.Set("stream_options", running)), nil
+}
+
 // off tells whether a member is absent, null or false.
 func off(o *rawjson.Object, name string) bool {
 	v, ok := o.Get(name)
@@ -36,9 +51,16 @@ func off(o *rawjson.Object, name string) bool {
 }
 
 // meter reads what an answer used. Counts only grow, so the largest of each is the total.
-type meter struct{ total wire.EndInfo }
+type meter struct {
+	running bool // counts are in every event
+	total   wire.EndInfo
+	last    []byte // event with counts that was not read
+}
 
-var usageMember = []byte(`"usage"`)
+var (
+	usageMember = []byte(`"usage"`)
+	someChoice  = []byte(`"choices":[{`) // as bytes, an event with a text that quotes it has backslashes
+)
 
 // counts is a usage object in the words of chat and completions, or of responses and messages.
 type counts struct {
@@ -62,6 +84,20 @@ func (m *meter) read(payload []byte) (onlyUsage bool) {
 	if !bytes.Contains(payload, usageMember) {
 		return false
 	}
+	if m.running && bytes.Contains(payload, someChoice) {
+		m.last = append(m.last[:0], payload...) // they grow: one is read for all
+		return false
+	}
+	return m.count(payload)
+}
+
+// sum is the total, at the end.
+func (m *meter) sum() wire.EndInfo {
+	m.count(m.last)
+	return m.total
+}
+
+func (m *meter) count(payload []byte) (onlyUsage bool) {
 	var p struct {
 		Choices  []struct{} `json:"choices"`
 		Usage    *counts    `json:"usage"`

@@ -5,6 +5,7 @@ import (
 	"io"
 	"time"
 
+	"github.com/baton-llm/baton/internal/relay"
 	"github.com/baton-llm/baton/internal/wire"
 )
 
@@ -34,22 +35,27 @@ type Answer struct{ c *call }
 // Next returns the next SSE event's data of a streaming answer, or the next piece of a unary one,
 // and io.EOF after the last. If the answer broke off, the error is an *Error after what came, or
 // the cause of Do's context if that ended. The slice is the caller's. A ctx that ends ends only the
-// wait.
+// wait, but for one that ends while an answer that broke off is queued again, to be continued.
 func (a *Answer) Next(ctx context.Context) ([]byte, error) {
 	c := a.c
 	for {
 		c.mu.Lock()
 		p, ok := c.take()
-		state, err := c.state, c.err
+		state, err, again, attempt := c.state, c.err, c.again, c.attempt
 		c.mu.Unlock()
 		switch {
 		case ok:
-			c.r.deps.Receiver.Consumed(p.run, p.seq)
+			if p.run != (relay.RunID{}) {
+				c.r.deps.Receiver.Consumed(p.run, p.seq)
+			}
 			return p.data, nil
 		case state == Done:
 			return nil, io.EOF
 		case state.Final():
 			return nil, err
+		case again && c.pause(attempt):
+			c.publish(ctx)
+			continue
 		}
 		select {
 		case <-c.wake:

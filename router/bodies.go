@@ -38,20 +38,21 @@ type leftover struct {
 	until  time.Time
 }
 
-func (s *shelf) put(c *call) {
+// put replaces the body that the stream may have.
+func (s *shelf) put(stream uint64, body []byte) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.bodies[c.stream] = c.req.Body
+	s.bodies[stream] = body
 }
 
 // retire takes a body off, at once or, if it may still be wanted, after a while.
 func (s *shelf) retire(c *call, ref string, wanted bool, now time.Time) {
-	size := len(c.req.Body)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	size := len(s.bodies[c.stream])
 	if ref != "" {
 		size = 0 // the bucket holds it
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	if !wanted || ref != "" {
 		delete(s.bodies, c.stream)
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/baton-llm/baton/internal/relay"
 	"github.com/baton-llm/baton/internal/wire"
+	"github.com/baton-llm/baton/router/resume"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/trace"
@@ -43,7 +44,6 @@ type call struct {
 	r        *Router
 	req      *Request
 	stream   uint64
-	digest   string
 	admitted time.Time
 	span     trace.Span
 	parent   string        // traceparent for jobs
@@ -51,23 +51,25 @@ type call struct {
 
 	mu      sync.Mutex // never held while the receiver or the router's table is called
 	state   State
-	since   time.Time    // of state
-	attempt uint32       // from 1; frames of another one are fenced off
-	lost    wire.Failure // of the attempt that ended last, for Do; valid if again
-	avoid   []string     // workers that had an attempt which failed, the last one last
-	again   bool         // Do shall publish the current attempt; no frame of it can have come
-	job     receipt      // of the current attempt
-	bodyRef string
-	prefill relay.RunID // adopted; zero: none
-	decode  relay.RunID // adopted; zero: none
-	whole   bool        // decode does all of the request
-	split   bool        // a handle of this or an earlier attempt may be somewhere
-	next    string      // decode worker that the handle is for, while Handed
-	lapse   time.Time   // when no decode worker takes the handle any more, while Handed; zero: not said
-	pieces  []piece     // of the answer, not read yet
-	pending int         // bytes in pieces
-	begun   bool        // the client can have a piece of the answer: no other attempt
-	last    time.Time   // when the last piece of a stream came
+	since   time.Time          // of state
+	attempt uint32             // from 1; frames of another one are fenced off
+	lost    wire.Failure       // of the attempt that ended last, for Do; valid if again
+	avoid   []string           // workers that had an attempt which failed, the last one last
+	again   bool               // Do shall publish the current attempt; no frame of it can have come
+	job     receipt            // of the current attempt
+	ask     ask                // what the current attempt asks for
+	sent    *resume.Transcript // of a stream that can be continued; nil: of none
+	prefill relay.RunID        // adopted; zero: none
+	decode  relay.RunID        // adopted; zero: none
+	whole   bool               // decode does all of the request
+	split   bool               // a handle of this or an earlier attempt may be somewhere
+	next    string             // decode worker that the handle is for, while Handed
+	lapse   time.Time          // when no decode worker takes the handle any more, while Handed; zero: not said
+	pieces  []piece            // of the answer, not read yet
+	pending int                // bytes in pieces
+	begun   bool               // the client can have a piece of the answer: another attempt must continue it
+	came    bool               // the current attempt's run has sent a piece of a stream: no other run
+	last    time.Time          // when the last piece of a stream came
 	timing  Timing
 	handed  time.Time
 	end     wire.EndInfo
@@ -85,7 +87,7 @@ type receipt struct {
 
 // piece is one payload of the answer.
 type piece struct {
-	run  relay.RunID
+	run  relay.RunID // zero: of none, baton's own
 	seq  uint32
 	data []byte
 }
@@ -109,7 +111,7 @@ func (c *call) finish(s State, err error, now time.Time) (settle func()) {
 		c.pieces, c.pending = nil, 0
 	}
 	c.job = receipt{}
-	detach, worker, ref, timing := c.detach, c.worker(), c.bodyRef, c.timing
+	detach, worker, ref, timing := c.detach, c.worker(), c.ask.ref, c.timing
 	// A handle of this request may still be on its way to a decode worker, which needs the body to have
 	// the engines free its blocks. The one that was read is not.
 	wanted := c.split && (s != Done || c.attempt > 1 || c.whole)

@@ -20,13 +20,14 @@ type Config struct {
 	Standard    Limits `yaml:"standard"`
 	Batch       Limits `yaml:"batch"`
 
-	Attempts   int           `yaml:"attempts" help:"most tries of one request before its answer begins"`
+	Attempts   int           `yaml:"attempts" help:"most tries of one request; those that continue an answer count"`
 	Backoff    time.Duration `yaml:"backoff" help:"pause before the second try; it doubles with each more"`
 	MaxBackoff time.Duration `yaml:"max_backoff" help:"longest pause between two tries"`
 
 	InlineBody     int           `yaml:"inline_body" help:"a body of more bytes stays here until a worker asks for it, instead of travelling in the job"`
 	StoreBody      int           `yaml:"store_body" help:"a body of more bytes is stored in a bucket, for workers to fetch; less than what one NATS message holds"`
 	MaxAnswer      int           `yaml:"max_answer_bytes" help:"largest answer that is not streamed: the router holds all of it before the client gets any"`
+	ContinueBytes  int           `yaml:"continue_bytes" help:"most bytes of text of a streamed answer that are kept to continue it on another worker when its own dies; an answer with more, or any if 0, then ends with an error"`
 	LingerBytes    int           `yaml:"linger_bytes" help:"most bytes of bodies kept for decode workers after their requests were given up"`
 	Linger         time.Duration `yaml:"linger" help:"how long such a body is kept: the engines' KV lease"`
 	PublishTimeout time.Duration `yaml:"publish_timeout" help:"how long to try to put a job into its queue"`
@@ -38,7 +39,7 @@ func DefaultConfig() Config {
 	return Config{
 		All:      Limits{Requests: 16384, Bytes: 1 << 30},
 		Attempts: 3, Backoff: 50 * time.Millisecond, MaxBackoff: time.Second,
-		InlineBody: 4 << 10, StoreBody: 512 << 10, MaxAnswer: 64 << 20, LingerBytes: 64 << 20, Linger: 30 * time.Second,
+		InlineBody: 4 << 10, StoreBody: 512 << 10, MaxAnswer: 64 << 20, ContinueBytes: 256 << 10, LingerBytes: 64 << 20, Linger: 30 * time.Second,
 		PublishTimeout: 15 * time.Second, CleanupTimeout: 5 * time.Second,
 	}
 }
@@ -58,6 +59,7 @@ func (c Config) Validate() error {
 		config.AtLeast("router.inline_body", c.InlineBody, 0),
 		config.AtLeast("router.store_body", c.StoreBody, 0),
 		config.AtLeast("router.max_answer_bytes", c.MaxAnswer, 1),
+		config.AtLeast("router.continue_bytes", c.ContinueBytes, 0),
 		config.AtLeast("router.linger_bytes", c.LingerBytes, 0),
 		config.AtLeast("router.backoff", c.Backoff, time.Millisecond),
 		config.AtLeast("router.max_backoff", c.MaxBackoff, c.Backoff),

@@ -14,6 +14,7 @@ type metrics struct {
 	inFlight   prometheus.Gauge
 	attempts   prometheus.Histogram
 	retries    *prometheus.CounterVec
+	continued  prometheus.Counter
 	rejected   *prometheus.CounterVec
 	chores     *prometheus.CounterVec
 	lingering  prometheus.Gauge
@@ -48,6 +49,9 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		retries: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "baton_request_retries_total", Help: "Tries that failed and were followed by another, by reason.",
 		}, []string{"reason"}),
+		continued: f.NewCounter(prometheus.CounterOpts{
+			Name: "baton_request_continued_total", Help: "Tries that go on with a streamed answer of which the client had some.",
+		}),
 		rejected: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "baton_admission_rejected_total", Help: "Requests that were not admitted, by reason.",
 		}, []string{"why"}),

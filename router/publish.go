@@ -61,10 +61,15 @@ func (c *call) publish(ctx context.Context) {
 		c.mu.Unlock()
 		return
 	}
+	settle := c.goOn(time.Now())
 	c.again = false // from here frames of this attempt count
-	attempt := c.attempt
+	attempt, ask := c.attempt, c.ask
 	c.mu.Unlock()
-	at, err := c.enqueue(ctx, attempt)
+	if settle != nil {
+		settle()
+		return
+	}
+	at, err := c.enqueue(ctx, attempt, &ask)
 	switch {
 	case err == nil:
 		c.queuedAt(at, attempt)
@@ -84,12 +89,12 @@ const publishPause = 100 * time.Millisecond
 const envelope = 4 << 10
 
 // enqueue tries for PublishTimeout; the same attempt published twice is one job.
-func (c *call) enqueue(ctx context.Context, attempt uint32) (receipt, error) {
+func (c *call) enqueue(ctx context.Context, attempt uint32, ask *ask) (receipt, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.r.cfg.PublishTimeout)
 	defer cancel()
-	stored := len(c.req.Body) > min(c.r.cfg.StoreBody, c.r.deps.Bodies.MaxPayload()-envelope)
+	stored := len(ask.body) > min(c.r.cfg.StoreBody, c.r.deps.Bodies.MaxPayload()-envelope)
 	for pause := publishPause; ; pause = min(2*pause, time.Second) {
-		at, err := c.put(ctx, attempt, stored)
+		at, err := c.put(ctx, attempt, ask, stored)
 		switch {
 		case err == nil || errors.Is(err, bus.ErrFull):
 			return at, err
@@ -109,9 +114,9 @@ func (c *call) enqueue(ctx context.Context, attempt uint32) (receipt, error) {
 
 // put publishes once. A small body travels in the job, a larger one waits here until a worker asks for
 // it, and one that no message holds is stored first.
-func (c *call) put(ctx context.Context, attempt uint32, stored bool) (receipt, error) {
-	body := c.req.Body
-	ref, err := c.storedBody(ctx, stored)
+func (c *call) put(ctx context.Context, attempt uint32, ask *ask, stored bool) (receipt, error) {
+	body := ask.body
+	ref, err := c.storedBody(ctx, body, stored)
 	if err != nil {
 		return receipt{}, err
 	}
@@ -123,10 +128,10 @@ func (c *call) put(ctx context.Context, attempt uint32, stored bool) (receipt, e
 	c.mu.Unlock()
 	meta := wire.Request{
 		ID: c.req.ID, Frontend: c.r.name, Stream: c.stream, Attempt: attempt, Model: c.req.Model, Path: c.req.Path,
-		Streaming: c.req.Streaming, Usage: c.req.Usage, Class: c.req.Class, Tenant: c.req.Tenant,
-		Digest: c.digest, BodySize: len(c.req.Body), BodyRef: ref,
-		PromptTokens: c.req.PromptTokens, MaxTokens: c.req.MaxTokens,
-		Admitted: c.admitted, Deadline: c.req.Deadline, Avoid: avoid, Traceparent: c.parent,
+		Streaming: c.req.Streaming, Usage: c.req.Usage, Counts: c.sent != nil, Class: c.req.Class, Tenant: c.req.Tenant,
+		Digest: ask.digest, BodySize: len(ask.body), BodyRef: ref,
+		PromptTokens: ask.promptTokens, MaxTokens: ask.maxTokens,
+		Admitted: ask.since, Deadline: c.req.Deadline, Avoid: avoid, Traceparent: c.parent,
 	}
 	job := &wire.PrefillJob{Request: meta, Whole: c.req.Whole, Prefix: c.req.Prefix, Body: body}
 	at, err := c.r.deps.Queue.Publish(ctx, job)
@@ -137,21 +142,21 @@ func (c *call) put(ctx context.Context, attempt uint32, stored bool) (receipt, e
 }
 
 // storedBody returns the reference of the stored body, if it has one or shall have.
-func (c *call) storedBody(ctx context.Context, want bool) (string, error) {
+func (c *call) storedBody(ctx context.Context, body []byte, want bool) (string, error) {
 	c.mu.Lock()
-	ref := c.bodyRef
+	ref := c.ask.ref
 	c.mu.Unlock()
 	if ref != "" || !want {
 		return ref, nil
 	}
-	ref, err := c.r.deps.Bodies.PutBody(ctx, c.req.Body)
+	ref, err := c.r.deps.Bodies.PutBody(ctx, body)
 	if err != nil {
 		return "", fmt.Errorf("store body: %w", err)
 	}
 	c.mu.Lock()
 	final := c.state.Final()
 	if !final {
-		c.bodyRef = ref
+		c.ask.ref = ref
 	}
 	c.mu.Unlock()
 	if final {

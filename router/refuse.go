@@ -47,7 +47,7 @@ func (c *call) inQueue(attempt uint32) bool {
 	if attempt != c.attempt || c.again {
 		return false
 	}
-	return c.state == Queued || c.state == Prefilling || c.state == Decoding && c.whole && !c.begun
+	return c.state == Queued || c.state == Prefilling || c.state == Decoding && c.whole && !c.came
 }
 
 func (r *Router) refusal(why *wire.Refusal, now time.Time) *Error {

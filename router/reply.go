@@ -49,6 +49,7 @@ func (c *call) frame(id relay.RunID, f *wire.Frame, now time.Time) (keep bool, a
 		}
 		// Usage is for the records; the answer is complete without it.
 		_ = json.Unmarshal(f.Payload, &c.end)
+		c.end.PromptTokens, c.end.CompletionTokens, c.end.CachedTokens = c.sent.Total(c.end.PromptTokens, c.end.CompletionTokens, c.end.CachedTokens)
 		c.timing.PromptTokens = max(c.timing.PromptTokens, c.end.PromptTokens)
 		c.timing.CachedTokens = max(c.timing.CachedTokens, c.end.CachedTokens)
 		if !c.req.Streaming && len(c.pieces) > 0 {
@@ -66,7 +67,7 @@ func (c *call) frame(id relay.RunID, f *wire.Frame, now time.Time) (keep bool, a
 // the job, so the one before it is probably dead; it is not cancelled, for its handle is as good.
 func (c *call) prefilling(id relay.RunID, f *wire.Frame, now time.Time) (_ bool, after func()) {
 	switch {
-	case c.req.Whole || c.whole && c.begun:
+	case c.req.Whole || c.whole && c.came:
 		return false, nil
 	case c.state == Queued:
 		c.taken(now)
@@ -75,7 +76,7 @@ func (c *call) prefilling(id relay.RunID, f *wire.Frame, now time.Time) (_ bool,
 		old := c.decode
 		after = func() { c.r.deps.Receiver.Cancel(old) }
 		c.decode, c.whole, c.timing.Whole = relay.RunID{}, false, false
-		c.pieces, c.pending = nil, 0
+		c.dropPieces()
 		c.to(Prefilling, now, id.Worker)
 	case c.state != Prefilling && c.prefill != relay.RunID{}:
 		return false, nil // there is a handle already
@@ -137,7 +138,7 @@ const lapseMargin = time.Second
 // another one, of a job that was given back: a handle is never read twice.
 func (c *call) decoding(id relay.RunID, f *wire.Frame, now time.Time) (bool, func()) {
 	old := c.decode
-	if old != (relay.RunID{}) && (!c.whole || c.begun) {
+	if old != (relay.RunID{}) && (!c.whole || c.came) {
 		return false, nil
 	}
 	var a wire.Assignment
@@ -148,7 +149,7 @@ func (c *call) decoding(id relay.RunID, f *wire.Frame, now time.Time) (bool, fun
 	c.placed(f)
 	c.taken(now)
 	c.to(Decoding, now, id.Worker)
-	c.pieces, c.pending = nil, 0 // of a run that was given back
+	c.dropPieces()
 	c.decode = id
 	c.timing.DecodeWorker = id.Worker
 	c.timing.Handover = sub(now, c.handed)
@@ -173,10 +174,20 @@ func (c *call) data(id relay.RunID, f *wire.Frame, now time.Time) (bool, func())
 		lost := wire.Failure{Reason: wire.EngineError, Message: fmt.Sprintf("worker %s sent %s", id.Worker, fault)}
 		return false, c.finish(Failed, failed(lost, 1), now)
 	}
-	c.pieces = append(c.pieces, piece{run: id, seq: f.Seq, data: bytes.Clone(f.Payload)})
-	c.pending += len(f.Payload)
-	if !c.req.Streaming {
-		seq := f.Seq
+	payload, seq := f.Payload, f.Seq
+	if c.sent != nil {
+		var err error
+		if payload, err = c.sent.Event(f.Payload); err != nil {
+			lost := wire.Failure{Reason: c.lost.Reason, Message: c.lost.Message + ": " + err.Error()}
+			return false, c.finish(Failed, failed(lost, c.attempt), now)
+		}
+	}
+	c.came = c.req.Streaming
+	if payload != nil {
+		c.pieces = append(c.pieces, piece{run: id, seq: seq, data: bytes.Clone(payload)})
+		c.pending += len(payload)
+	}
+	if !c.req.Streaming || payload == nil {
 		return true, func() { c.r.deps.Receiver.Consumed(id, seq) }
 	}
 	if !c.begun {
@@ -189,7 +200,14 @@ func (c *call) data(id relay.RunID, f *wire.Frame, now time.Time) (bool, func())
 	return true, nil
 }
 
-// begin notes that the client can have the first piece, after which there is no other attempt.
+// dropPieces drops those of a run that was given back. It needs the lock.
+func (c *call) dropPieces() {
+	if !c.begun { // else they are of the attempt that this one continues
+		c.pieces, c.pending = nil, 0
+	}
+}
+
+// begin notes that the client can have the first piece, after which another attempt must continue.
 func (c *call) begin(now time.Time) {
 	c.begun = true
 	c.timing.FirstToken = now.Sub(c.admitted)

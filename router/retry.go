@@ -10,10 +10,14 @@ import (
 	"github.com/baton-llm/baton/internal/wire"
 )
 
-// lose ends the current attempt: with another one if that may end differently and the answer has
-// not begun, else with the request. It needs the lock; what it returns is to be called without.
+// lose ends the current attempt: with another one if that may end differently and can continue what the
+// client has of the answer, else with the request. It needs the lock; what it returns is to be called
+// without.
 func (c *call) lose(why wire.Failure, now time.Time) func() {
-	if !why.Reason.Retryable() || c.begun || int(c.attempt) >= c.r.cfg.Attempts {
+	if c.begun && c.complete() {
+		return c.finish(Done, nil, now)
+	}
+	if !why.Reason.Retryable() || c.begun && !c.sent.Able() || int(c.attempt) >= c.r.cfg.Attempts {
 		return c.finish(Failed, failed(why, c.attempt), now)
 	}
 	old := c.job
@@ -23,7 +27,8 @@ func (c *call) lose(why wire.Failure, now time.Time) func() {
 	c.lost, c.again, c.job = why, true, receipt{}
 	c.prefill, c.decode, c.handed = relay.RunID{}, relay.RunID{}, time.Time{}
 	c.whole, c.next, c.lapse = false, "", time.Time{}
-	c.pieces, c.pending = nil, 0
+	c.came = false
+	c.dropPieces()
 	c.timing.Attempts = int(c.attempt)
 	c.to(Queued, now, "")
 	c.poke()
@@ -57,6 +62,19 @@ func (c *call) blame(why wire.Failure) {
 			c.avoid = append(slices.DeleteFunc(c.avoid, func(id string) bool { return id == w }), w)
 		}
 	}
+}
+
+// complete tells whether only the end of a stream was lost, and makes that up. It needs the lock.
+func (c *call) complete() bool {
+	event, ok := c.sent.Complete()
+	if ok {
+		c.end.PromptTokens, c.end.CompletionTokens = c.sent.Counts()
+	}
+	if event != nil {
+		c.pieces = append(c.pieces, piece{data: event})
+		c.pending += len(event)
+	}
+	return ok
 }
 
 // gone takes the news that a worker died.

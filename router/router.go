@@ -12,6 +12,7 @@ import (
 	"github.com/baton-llm/baton/internal/fleet"
 	"github.com/baton-llm/baton/internal/relay"
 	"github.com/baton-llm/baton/internal/wire"
+	"github.com/baton-llm/baton/router/resume"
 	"github.com/prometheus/client_golang/prometheus"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/propagation"
@@ -63,14 +64,15 @@ type Request struct {
 	Traceparent string // the client's; may be empty
 
 	Class        wire.Class
-	Streaming    bool      // the client asked for SSE
-	Usage        bool      // and for the token counts in it
-	Body         []byte    // the client's bytes; nobody changes them until the answer is closed and, if it was given up, Config.Linger is over
-	Deadline     time.Time // zero: none
-	PromptTokens int       // estimate
-	MaxTokens    int       // 0: not said
-	Whole        bool      // must not be split: one engine does all of it
-	Prefix       []uint64  // see wire.PrefillJob
+	Streaming    bool         // the client asked for SSE
+	Usage        bool         // and for the token counts in it
+	Resume       resume.Terms // how its answer can be continued
+	Body         []byte       // the client's bytes; nobody changes them until the answer is closed and, if it was given up, Config.Linger is over
+	Deadline     time.Time    // zero: none
+	PromptTokens int          // estimate
+	MaxTokens    int          // 0: not said
+	Whole        bool         // must not be split: one engine does all of it
+	Prefix       []uint64     // see wire.PrefillJob
 }
 
 // Router is one frontend's router. Its methods are safe for concurrent use.
@@ -218,7 +220,7 @@ func (r *Router) open(ctx context.Context, req *Request, now time.Time) *call {
 	carrier := propagation.MapCarrier{}
 	w3c.Inject(ctx, carrier)
 	c := &call{
-		r: r, req: req, digest: wire.BodyDigest(req.Body), admitted: now, span: span, parent: carrier["traceparent"],
+		r: r, req: req, ask: newAsk(req, now), admitted: now, span: span, parent: carrier["traceparent"],
 		wake: make(chan struct{}, 1), since: now, attempt: 1, again: true, timing: Timing{Attempts: 1, Whole: req.Whole},
 	}
 	r.mu.Lock()
@@ -228,7 +230,10 @@ func (r *Router) open(ctx context.Context, req *Request, now time.Time) *call {
 	r.metrics.inFlight.Set(float64(len(r.calls)))
 	stopped := r.stopped
 	r.mu.Unlock()
-	r.bodies.put(c)
+	if req.Streaming {
+		c.sent = resume.New(req.Resume, r.cfg.ContinueBytes)
+	}
+	r.bodies.put(c.stream, req.Body)
 	r.deps.Receiver.Open(c.stream, c)
 	if stopped {
 		c.stop(errStopped)

@@ -4,7 +4,10 @@
 // of HTTP.
 package openai
 
-import "github.com/baton-llm/baton/internal/rawjson"
+import (
+	"github.com/baton-llm/baton/internal/rawjson"
+	"github.com/baton-llm/baton/router/resume"
+)
 
 // Endpoint says which rules a body is read by.
 type Endpoint uint8
@@ -23,13 +26,14 @@ const (
 
 // Plan is what the rest of baton needs to know of a body.
 type Plan struct {
-	Model        string   // "": the body names none
-	Stream       bool     // the client wants server-sent events
-	Usage        bool     // and the token counts among them
-	Whole        bool     // gains nothing from, or cannot stand, being split into prefill and decode
-	PromptTokens int      // estimate by size of the text; exact for token ids
-	MaxTokens    int      // most tokens of one answer; 0: the body names no bound
-	Prefix       []uint64 // hash chain over the prompt's text, see wire.PrefillJob
+	Model        string       // "": the body names none
+	Stream       bool         // the client wants server-sent events
+	Usage        bool         // and the token counts among them
+	Resume       resume.Terms // how a streamed answer can be continued
+	Whole        bool         // gains nothing from, or cannot stand, being split into prefill and decode
+	PromptTokens int          // estimate by size of the text; exact for token ids
+	MaxTokens    int          // most tokens of one answer; 0: the body names no bound
+	Prefix       []uint64     // hash chain over the prompt's text, see wire.PrefillJob
 
 	Ignored []string // members that mean something to their sender and nothing to today's vLLM
 }
@@ -62,6 +66,9 @@ func Parse(endpoint Endpoint, body []byte) (Plan, error) {
 		p.PromptTokens = len(body) / bytesPerToken
 	}
 	p.Whole = p.Whole || m.loose || p.MaxTokens == 1
+	if p.Stream && endpoint != Other && !m.loose {
+		p.Resume = resume.TermsOf(endpoint == Chat, object)
+	}
 	if m.err != nil {
 		return Plan{}, m.err
 	}

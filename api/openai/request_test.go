@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/baton-llm/baton/router/resume"
 )
 
 const hello = `"messages":[{"role":"user","content":"hello"}]`
@@ -20,7 +22,7 @@ func TestParseReadsWhatTheRouterNeeds(t *testing.T) {
 		body     string
 		want     Plan
 	}{
-		{"chat", Chat, `{"model":"m","stream":true,"messages":[{"role":"user","content":"` + long + `"}]}`, Plan{Model: "m", Stream: true, PromptTokens: 100}},
+		{"chat", Chat, `{"model":"m","stream":true,"messages":[{"role":"user","content":"` + long + `"}]}`, Plan{Model: "m", Stream: true, PromptTokens: 100, Resume: resume.Terms{Chat: true, Able: true}}},
 		{"parts count their text only", Chat, `{"messages":[{"role":"user","content":[{"type":"text","text":"` + long + `"},{"type":"image_url","image_url":{"url":"` + long + `"}}]}]}`, Plan{PromptTokens: 100}},
 		{"max_completion_tokens wins", Chat, `{"max_tokens":5,"max_completion_tokens":7,` + hello + `}`, Plan{PromptTokens: 1, MaxTokens: 7}},
 		{"an integer written as a float", Chat, `{"max_tokens":16.0,` + hello + `}`, Plan{PromptTokens: 1, MaxTokens: 16}},
@@ -46,14 +48,14 @@ func TestParseReadsWhatTheRouterNeeds(t *testing.T) {
 		{"an integer beyond 64 bits", Chat, `{"max_tokens":1e30,` + hello + `}`, Plan{PromptTokens: 1, MaxTokens: 1<<31 - 1}},
 		{"numbers in quotes are the engine's to read", Completions, `{"prompt":[1],"max_tokens":"500","min_tokens":20,"temperature":"0.5"}`, Plan{PromptTokens: 1, Whole: true}},
 		{"best_of that no engine reads", Chat, `{"best_of":"x",` + hello + `}`, Plan{PromptTokens: 1}},
-		{"other words for true", Chat, `{"stream":"Yes","logprobs":1,"top_logprobs":5,` + hello + `}`, Plan{Stream: true, PromptTokens: 1}},
+		{"other words for true", Chat, `{"stream":"Yes","logprobs":1,"top_logprobs":5,` + hello + `}`, Plan{Stream: true, PromptTokens: 1, Resume: resume.Terms{Chat: true}}},
 		{"token ids with a point", Completions, `{"prompt":[1.0,2e0]}`, Plan{PromptTokens: 2, MaxTokens: 16}},
 		{"no messages are the template's concern", Chat, `{"messages":[]}`, Plan{}},
 		{"hot", Chat, `{"temperature":2.1,` + hello + `}`, Plan{PromptTokens: 1}},
 		{"beam search reads no temperature", Chat, `{"use_beam_search":true,"temperature":-1,"top_p":0,` + hello + `}`, Plan{PromptTokens: 1, Whole: true}},
 		{"many stops and choices", Chat, `{"stop":["a","b","c","d","e"],"n":129,` + hello + `}`, Plan{PromptTokens: 1, Whole: true}},
-		{"usage", Chat, `{"stream":true,"stream_options":{"include_usage":true},` + hello + `}`, Plan{Stream: true, Usage: true, PromptTokens: 1}},
-		{"usage not wanted", Chat, `{"stream":true,"stream_options":{"include_usage":false,"continuous_usage_stats":true},` + hello + `}`, Plan{Stream: true, PromptTokens: 1}},
+		{"usage", Chat, `{"stream":true,"stream_options":{"include_usage":true},` + hello + `}`, Plan{Stream: true, Usage: true, PromptTokens: 1, Resume: resume.Terms{Chat: true, Able: true, Usage: true}}},
+		{"usage not wanted", Chat, `{"stream":true,"stream_options":{"include_usage":false,"continuous_usage_stats":true},` + hello + `}`, Plan{Stream: true, PromptTokens: 1, Resume: resume.Terms{Chat: true, Running: true}}},
 		{"empty stream options without a stream", Chat, `{"stream_options":{},` + hello + `}`, Plan{PromptTokens: 1}},
 		{"prompt logprobs of 0 in a stream", Completions, `{"prompt":[1],"stream":true,"prompt_logprobs":0}`, Plan{Stream: true, PromptTokens: 1, MaxTokens: 16, Whole: true}},
 		{"echo in a stream", Completions, `{"prompt":[1],"stream":true,"echo":true}`, Plan{Stream: true, PromptTokens: 1, MaxTokens: 16, Whole: true}},

@@ -187,16 +187,18 @@ func withoutParams(sent string) string {
 	return strings.NewReplacer(params, "", `,"ec_transfer_params":null`, "").Replace(sent)
 }
 
-// withoutUsage takes out the event that baton asked for and the client did not.
+// withoutUsage takes out the event and the counts that baton asked for and the client did not.
 func withoutUsage(sent string) string {
 	var kept []string
 	for block := range strings.SplitSeq(sent, "\n\n") {
 		if !strings.Contains(block, `"choices":[],"usage":`) {
-			kept = append(kept, block)
+			kept = append(kept, counts.ReplaceAllString(block, ""))
 		}
 	}
 	return strings.Join(kept, "\n\n")
 }
+
+var counts = regexp.MustCompile(`,"usage":\{[^}]*\}`)
 
 // faults makes all engines of a role fail.
 func (d *deployment) faults(role wire.Role, f enginesim.Faults) {

@@ -74,6 +74,7 @@ func TestGoClientUnderstandsFailures(t *testing.T) {
 
 func TestGoClientSeesAStreamBreakOff(t *testing.T) {
 	cfg := quick()
+	cfg.Router.ContinueBytes = 0
 	base, d := startUp(t, cfg)
 	for _, s := range d.engines {
 		s.engine.SetFaults(enginesim.Faults{CutAfter: 5})

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -96,11 +97,11 @@ func (m *member) checkPrefill(f fate, body, leg string) error {
 	return err
 }
 
-// checkDecode wants the client's bytes with the handle, and what asks for usage, as further members.
+// checkDecode wants the client's bytes with the handle, and what asks for counts, as further members.
 func checkDecode(f fate, body, leg string) error {
 	want := map[string]bool{"kv_transfer_params": true, "stream_options": f == counted}
 	if f == turned {
-		body = strings.Replace(body, `"include_usage":false`, `"include_usage":true`, 1)
+		body = regexp.MustCompile(`"include_usage":(true|false)`).ReplaceAllString(body, `"include_usage":true,"continuous_usage_stats":true`)
 	}
 	rest, ok := strings.CutPrefix(leg, strings.TrimSuffix(body, "}")+",")
 	if !ok {

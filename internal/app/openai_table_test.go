@@ -11,8 +11,8 @@ const (
 	missing fate = "404"
 	one     fate = "prefill leg: `1`"
 	removed fate = "prefill leg: none"
-	counted fate = "prefill leg: `false`, decode leg: usage asked for"
-	turned  fate = "prefill leg: none, decode leg: usage asked for"
+	counted fate = "prefill leg: `false`, decode leg: counts asked for"
+	turned  fate = "prefill leg: none, decode leg: counts asked for"
 )
 
 // member is a member of a request, as TestOpenAIDocMembers sends it.
@@ -27,9 +27,9 @@ type member struct {
 // acted are the members that baton acts on, with at least one value for each thing it does.
 var acted = []member{
 	{name: "model", value: `"none"`, chat: missing, completions: missing, why: "no worker serves it; a name that is served passes"},
-	{name: "stream", value: `true`, chat: counted, completions: counted, why: "a streamed prefill answer holds no handle; the usage is for baton's books and taken out again"},
+	{name: "stream", value: `true`, chat: counted, completions: counted, why: "a streamed prefill answer holds no handle; the counts are for baton's books, and to continue the answer elsewhere; they are taken out again"},
 	{name: "stream", value: `7`, chat: refused, completions: refused, why: "no boolean"},
-	{name: "stream_options", value: `{"include_usage":true}`, chat: removed, completions: removed, with: `"stream":true`, why: "goes with `stream`"},
+	{name: "stream_options", value: `{"include_usage":true}`, chat: turned, completions: turned, with: `"stream":true`, why: "goes with `stream`; the client gets what it asked for"},
 	{name: "stream_options", value: `{"include_usage":false}`, chat: turned, completions: turned, with: `"stream":true`, why: "as without them"},
 	{name: "stream_options", value: `{"continuous_usage_stats":true}`, chat: removed, completions: removed, with: `"stream":true`, why: "what the engine makes of it"},
 	{name: "stream_options", value: `{"include_usage":true}`, chat: refused, completions: refused, why: "without `stream`"},

@@ -36,6 +36,7 @@ var leaves = map[string][]string{
 	"internal/wire":           {"kvtransfer"},
 	"api/auth":                {"internal/wire"},
 	"router/schedule":         {"internal/config", "internal/wire"},
+	"router/resume":           {"internal/rawjson"},
 	"router/dispatch":         {"internal/bus", "internal/config", "internal/wire", "router/schedule"},
 	"internal/lawsim":         {"internal/enginesim", "internal/wire", "router/schedule"},
 	"internal/plan":           {"internal/config", "internal/enginesim", "internal/lawsim", "internal/wire", "router/schedule"},

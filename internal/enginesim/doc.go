@@ -21,6 +21,10 @@
 //
 //   - Without tools and formats, words: Token(digest, i) until the natural length or max_tokens.
 //     Choice k has ChoiceDigest(digest, k) in place of the digest, here and below.
+//   - A prompt that ends in the first n tokens of its own answer is answered from token n on: a
+//     completion whose prompt has the text so far behind it, or a chat whose last message is the
+//     assistant's, with continue_final_message. Its digest is ContinuedDigest(digest, n), in which the
+//     answer's words have one token each.
 //   - tool_choice "required" always calls: the functions whose names the last user message
 //     mentions, or else the first of tools. A named function is always called.
 //   - tool_choice "auto", the default where tools are given, calls the functions that are

@@ -84,7 +84,7 @@ func (e *Engine) tokenize(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if in.Prompt == nil {
-		text, err := renderMessages(in.Messages, in.Tools)
+		text, err := renderMessages(in.Messages, in.Tools, false)
 		if err != nil {
 			writeError(w, internalError(err))
 			return

@@ -26,7 +26,14 @@ func (r *request) renderChat() error {
 	if len(r.Messages) == 0 {
 		return badRequest("messages", "messages must have at least one message")
 	}
-	text, err := renderMessages(r.Messages, r.Tools)
+	open := r.ContinueFinal
+	switch {
+	case open && (r.AddGeneration == nil || *r.AddGeneration):
+		return badRequest("", "Cannot set both `continue_final_message` and `add_generation_prompt` to True.")
+	case open && r.Messages[len(r.Messages)-1].Role != roleAssistant:
+		return badRequest("messages", "continue_final_message needs a final message of the assistant")
+	}
+	text, err := renderMessages(r.Messages, r.Tools, open)
 	if err != nil {
 		return err
 	}
@@ -34,12 +41,13 @@ func (r *request) renderChat() error {
 	return nil
 }
 
-func renderMessages(messages []chatMessage, tools json.RawMessage) (string, error) {
+// renderMessages ends in the beginning of the answer: in none, or in the last message if that is open.
+func renderMessages(messages []chatMessage, tools json.RawMessage, open bool) (string, error) {
 	var b strings.Builder
 	if !absent(tools) {
 		b.WriteString("<|tools|>\n" + compact(tools) + "\n")
 	}
-	for _, m := range messages {
+	for i, m := range messages {
 		if m.Role == "" {
 			return "", badRequest("messages", "a message has no role")
 		}
@@ -47,7 +55,11 @@ func renderMessages(messages []chatMessage, tools json.RawMessage) (string, erro
 		if err != nil {
 			return "", err
 		}
-		b.WriteString("<|" + m.Role + "|>\n" + content + "\n")
+		b.WriteString("<|" + m.Role + "|>\n" + content)
+		if open && i == len(messages)-1 {
+			return b.String(), nil
+		}
+		b.WriteByte('\n')
 		if !absent(m.ToolCalls) {
 			b.WriteString(compact(m.ToolCalls) + "\n")
 		}

@@ -48,6 +48,8 @@ type request struct {
 	ReturnTokenIDs      bool            `json:"return_token_ids"`
 	TokensAsIDs         bool            `json:"return_tokens_as_token_ids"`
 	IncludeReasoning    *bool           `json:"include_reasoning"`
+	AddGeneration       *bool           `json:"add_generation_prompt"`
+	ContinueFinal       bool            `json:"continue_final_message"`
 	KV                  *transferParams `json:"kv_transfer_params"`
 
 	path           string

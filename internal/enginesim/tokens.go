@@ -69,6 +69,9 @@ type prompt struct {
 }
 
 func textPrompt(text string) prompt {
+	if p, ok := continued(text); ok {
+		return p
+	}
 	return prompt{text: text, tokens: countTokens(text), digest: digestOf([]byte(text))}
 }
 
@@ -81,9 +84,12 @@ func idPrompt(ids []int64) prompt {
 	return prompt{text: text, ids: ids, tokens: len(ids), digest: digestOf(idBytes(ids))}
 }
 
+// digestBytes is the length of a digest before it is written in hexadecimal.
+const digestBytes = 16
+
 func digestOf(b []byte) string {
 	sum := sha256.Sum256(b)
-	return hex.EncodeToString(sum[:16])
+	return hex.EncodeToString(sum[:digestBytes])
 }
 
 func idBytes(ids []int64) []byte {
@@ -118,6 +124,8 @@ var (
 // Token is token i, from 0, of the answer to the prompt with the digest: a word with a leading
 // space. Any two of 32 tokens in a row differ, so a lost, repeated or moved one shows.
 func Token(digest string, i int) string {
+	digest, said := origin(digest)
+	i += said
 	head := (xxhash.Sum64String(digest) + uint64(i)) % uint64(len(heads))           //nolint:gosec // i is not negative.
 	tail := xxhash.Sum64String(digest+":"+strconv.Itoa(i)) / 3 % uint64(len(tails)) //nolint:gosec // In range.
 	return " " + heads[head] + tails[tail]
@@ -216,9 +224,11 @@ func ChoiceDigest(digest string, k int) string {
 	return digest + "#" + strconv.Itoa(k)
 }
 
-// naturalLength is the number of tokens after which the answer ends by itself: 16 to 200.
+// naturalLength is the number of tokens after which the answer ends by itself: 16 to 200, or what is
+// left of them.
 func naturalLength(digest string) int {
-	return 16 + int(xxhash.Sum64String("length:"+digest)%185) //nolint:gosec // Below 185.
+	digest, said := origin(digest)
+	return max(1, 16+int(xxhash.Sum64String("length:"+digest)%185)-said) //nolint:gosec // Below 185.
 }
 
 var errEngineDead = errors.New("EngineCore encountered an issue. See stack trace (above) for the root cause.") //nolint:staticcheck,revive // vLLM's words.

@@ -31,6 +31,7 @@ type Request struct {
 	Path      string `json:"path"`              // HTTP path at the engine, such as /v1/chat/completions
 	Streaming bool   `json:"streaming"`         // the client asked for SSE
 	Usage     bool   `json:"usage,omitzero"`    // the client asked for the token counts of its stream
+	Counts    bool   `json:"counts,omitzero"`   // the frontend wants the counts in each event, and takes out what the client did not ask for
 	Class     Class  `json:"class"`             //
 	Tenant    string `json:"tenant,omitempty"`  //
 	Digest    string `json:"digest"`            // BodyDigest of the client's body; the handle is bound to it

@@ -68,6 +68,7 @@ func onNATS(t *testing.T, url string, change func(*Config)) *outside {
 	cfg.Sim.TimeScale = 5
 	cfg.NATS.URL, cfg.NATS.Storage = url, bus.File
 	cfg.NATS.Prefill.AckWait, cfg.NATS.Decode.AckWait = 3*time.Second, 3*time.Second // what was said to a dead server is done again then
+	cfg.Sim.Lease, cfg.Prefill.Lease = 10*time.Second, 10*time.Second // a handle whose end was said to a dead server
 	change(&cfg)
 	return startOutside(t, cfg, 2, []wire.Role{wire.RolePrefill, wire.RolePrefill, wire.RoleDecode, wire.RoleDecode}, nil)
 }

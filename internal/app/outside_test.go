@@ -149,7 +149,7 @@ func guarded(t *testing.T) (url string, as func(*Config, wire.Role)) {
 	t.Helper()
 	password := func(role wire.Role) string { return "password-of-" + string(role) }
 	for _, role := range bus.Users() {
-		t.Setenv("BATON_"+strings.ToUpper(string(role))+"_PASSWORD", password(role))
+		t.Setenv("NATS_"+strings.ToUpper(string(role))+"_PASSWORD", password(role))
 	}
 	var conf strings.Builder
 	if err := bus.PrintPermissions(&conf, "", ""); err != nil {

@@ -17,7 +17,7 @@ import (
 func guarded(t *testing.T) *natsdtest.Server {
 	t.Helper()
 	for _, role := range bus.Users() {
-		t.Setenv("BATON_"+strings.ToUpper(string(role))+"_PASSWORD", string(role))
+		t.Setenv("NATS_"+strings.ToUpper(string(role))+"_PASSWORD", string(role))
 	}
 	var conf strings.Builder
 	if err := bus.PrintPermissions(&conf, "", ""); err != nil {

@@ -28,7 +28,7 @@ func PrintPermissions(out io.Writer, role wire.Role, name string) error {
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(&b, "      {\n        user: %s, password: $BATON_%s_PASSWORD\n%s      }\n", role, strings.ToUpper(string(role)), permissionBlock(p, "        "))
+		fmt.Fprintf(&b, "      {\n        user: %s, password: $NATS_%s_PASSWORD\n%s      }\n", role, strings.ToUpper(string(role)), permissionBlock(p, "        "))
 	}
 	b.WriteString("    ]\n  }\n}\n")
 	_, err := io.WriteString(out, b.String())

@@ -32,12 +32,11 @@ type commands struct {
 	Both     workerCommand   `cmd:"" help:"Run a worker of both kinds in front of an engine whose kv_role is kv_both."`
 	Role     roleCommand     `cmd:"" help:"List workers, or have one act in another role."`
 	Engine   engineCommand   `cmd:"" help:"Run a simulated engine that speaks vLLM's HTTP protocol."`
-	NatsD    struct{}        `cmd:"" name:"nats" help:"Run a NATS server with JetStream, at nats_server.listen or 127.0.0.1:4222."`
 	Chaos    chaosCommand    `cmd:"" help:"Break the parts of a deployment of many processes under load, and check that nothing is lost."`
 	Bench    benchCommand    `cmd:"" help:"Measure an OpenAI-compatible endpoint."`
 	Plan     planCommand     `cmd:"" help:"Say how to divide engines between prefill and decode for a load."`
 	Keys     keysCommand     `cmd:"" help:"Make API keys."`
-	NATS     natsCommand     `cmd:"" name:"nats" help:"What a NATS server has to know of baton."`
+	NATS     natsCommand     `cmd:"" name:"nats" help:"Run a NATS server, or print what a server has to know of baton."`
 	Cfg      configCommand   `cmd:"" name:"config" help:"Print or check settings."`
 	Version  struct{}        `cmd:"" help:"Print the version."`
 }
@@ -93,6 +92,7 @@ type keysCommand struct {
 }
 
 type natsCommand struct {
+	Run         struct{} `cmd:"" default:"1" help:"Run a NATS server with JetStream, at nats_server.listen or 127.0.0.1:4222."`
 	Permissions struct {
 		Role string `arg:"" optional:"" help:"frontend, prefill, decode, both or operator; without one, an account with a user for each."`
 		Name string `help:"nats.name of the processes that the user is for; default: their role." placeholder:"NAME"`
@@ -173,7 +173,7 @@ func run(ctx context.Context, args []string) error {
 		return cmd.Role.run(ctx, &cfg, os.Stdout, os.Stderr)
 	case "engine":
 		return app.RunEngine(ctx, &cfg, os.Stderr)
-	case "nats":
+	case "nats run":
 		return app.RunNATS(ctx, &cfg, os.Stderr)
 	case "chaos":
 		return cmd.Chaos.run(ctx, os.Stdout, os.Stderr)

@@ -68,30 +68,34 @@ func onNATS(t *testing.T, url string, change func(*Config)) *outside {
 	cfg.Sim.TimeScale = 5
 	cfg.NATS.URL, cfg.NATS.Storage = url, bus.File
 	cfg.NATS.Prefill.AckWait, cfg.NATS.Decode.AckWait = 3*time.Second, 3*time.Second // what was said to a dead server is done again then
-	cfg.Sim.Lease, cfg.Prefill.Lease = 10*time.Second, 10*time.Second // a handle whose end was said to a dead server
+	cfg.Sim.Lease, cfg.Prefill.Lease = 10*time.Second, 10*time.Second                // a handle whose end was said to a dead server
 	change(&cfg)
 	return startOutside(t, cfg, 2, []wire.Role{wire.RolePrefill, wire.RolePrefill, wire.RoleDecode, wire.RoleDecode}, nil)
 }
 
-// The only server ends while requests are queued, prefilled, handed over and streamed, and comes back with
-// its files. Nobody notices more than a pause.
+// The only server ends while requests are queued, prefilled, handed over and streamed, and comes back, with
+// its files or with nothing. Nobody notices more than a pause.
 func TestRequestsOutliveARestartOfTheServer(t *testing.T) {
-	server := natsdtest.Start(t, fmt.Sprintf("jetstream { store_dir: %q, max_file_store: 32GB }", t.TempDir()))
-	o := onNATS(t, server.URL(), func(*Config) {})
-	err := o.many(t, 60, 60, func() {
-		o.inFlight(t, 10)
-		server.Stop()
-		server.Restart(t)
-	})
-	if err != nil {
-		t.Error(err)
-	}
-	o.nothingHeld(t)
-	o.answered(t, 60)
-	for _, p := range o.processes {
-		if n := metric(t, p.reg, "baton_bus_reconnects_total", ""); n == 0 {
-			t.Error("a process did not connect again")
-		}
+	for _, storage := range []bus.Storage{bus.File, bus.Memory} {
+		t.Run(string(storage), func(t *testing.T) {
+			server := natsdtest.Start(t, fmt.Sprintf("jetstream { store_dir: %q, max_file_store: 32GB, max_memory_store: 8GB }", t.TempDir()))
+			o := onNATS(t, server.URL(), func(c *Config) { c.NATS.Storage = storage })
+			err := o.many(t, 60, 60, func() {
+				o.inFlight(t, 10)
+				server.Stop()
+				server.Restart(t)
+			})
+			if err != nil {
+				t.Error(err)
+			}
+			o.nothingHeld(t)
+			o.answered(t, 60)
+			for _, p := range o.processes {
+				if n := metric(t, p.reg, "baton_bus_reconnects_total", ""); n == 0 {
+					t.Error("a process did not connect again")
+				}
+			}
+		})
 	}
 }
 

@@ -42,7 +42,7 @@ func PermissionsOf(role wire.Role, name string) (Permissions, error) {
 	case Operator:
 		p = Permissions{
 			Publish:   []string{wire.HelloSubject, everyone(wire.RoleSubject)},
-			Subscribe: []string{wire.AnnounceSubject},
+			Subscribe: []string{wire.AnnounceSubject, wire.HelloSubject},
 		}
 	default:
 		return p, fmt.Errorf("there is no role %q, want one of %v", role, Users())

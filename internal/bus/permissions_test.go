@@ -88,7 +88,7 @@ func TestWhatIsNotForARoleIsDenied(t *testing.T) {
 				wire.PrefillSubject("m", 0), wire.DecodeSubject("m", decodeID), wire.AnnounceSubject, wire.ReportSubject, wire.FramesSubject(frontendID), wire.ControlSubject(decodeID), wire.BodySubject(frontendID),
 				"$JS.API.INFO", "$JS.API.STREAM.INFO." + wire.PrefillStream, "$JS.API.STREAM.CREATE." + wire.PrefillStream,
 			},
-			subscribe: []string{wire.ReportSubject, wire.HelloSubject, wire.FramesSubject(frontendID), wire.InboxPrefix("frontend") + ".>"},
+			subscribe: []string{wire.ReportSubject, wire.FramesSubject(frontendID), wire.InboxPrefix("frontend") + ".>"},
 		}},
 	} {
 		t.Run(string(role), func(t *testing.T) {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/alecthomas/kong"
 	"github.com/baton-llm/baton/internal/app"
+	"github.com/baton-llm/baton/internal/bus"
 	"github.com/baton-llm/baton/internal/config"
 	"github.com/baton-llm/baton/internal/supervise"
 	"github.com/baton-llm/baton/internal/telemetry"
@@ -22,7 +23,7 @@ import (
 // commands is the command tree; what the commands do is app's.
 type commands struct {
 	Config string `help:"YAML file with settings." type:"path" placeholder:"FILE" env:"BATON_CONFIG"`
-	NATS   string `name:"nats" help:"NATS servers to connect to, such as nats://localhost:4222." placeholder:"URL"`
+	URL    string `name:"nats" help:"NATS servers to connect to, such as nats://localhost:4222." placeholder:"URL"`
 
 	Up       upCommand       `cmd:"" help:"Run a whole deployment: embedded NATS, workers, frontend, and simulated engines or vLLM below it."`
 	Frontend frontendCommand `cmd:"" help:"Run a frontend: the OpenAI-compatible endpoint."`
@@ -31,11 +32,11 @@ type commands struct {
 	Both     workerCommand   `cmd:"" help:"Run a worker of both kinds in front of an engine whose kv_role is kv_both."`
 	Role     roleCommand     `cmd:"" help:"List workers, or have one act in another role."`
 	Engine   engineCommand   `cmd:"" help:"Run a simulated engine that speaks vLLM's HTTP protocol."`
-	NatsD    struct{}        `cmd:"" name:"nats" help:"Run a NATS server with JetStream, at nats_server.listen or 127.0.0.1:4222."`
 	Chaos    chaosCommand    `cmd:"" help:"Break the parts of a deployment of many processes under load, and check that nothing is lost."`
 	Bench    benchCommand    `cmd:"" help:"Measure an OpenAI-compatible endpoint."`
 	Plan     planCommand     `cmd:"" help:"Say how to divide engines between prefill and decode for a load."`
 	Keys     keysCommand     `cmd:"" help:"Make API keys."`
+	NATS     natsCommand     `cmd:"" name:"nats" help:"Run a NATS server, or print what a server has to know of baton."`
 	Cfg      configCommand   `cmd:"" name:"config" help:"Print or check settings."`
 	Version  struct{}        `cmd:"" help:"Print the version."`
 }
@@ -88,6 +89,14 @@ type keysCommand struct {
 		Append string `help:"Keys file to add the key's entry to; only the key is printed then." type:"path" placeholder:"FILE"`
 	} `cmd:"" help:"Make a key: print it, this once, and the entry for the keys file (api.keys_file)."`
 	Hash struct{} `cmd:"" help:"Read a key from standard input and print its hash for the keys file."`
+}
+
+type natsCommand struct {
+	Run         struct{} `cmd:"" default:"1" help:"Run a NATS server with JetStream, at nats_server.listen or 127.0.0.1:4222."`
+	Permissions struct {
+		Role string `arg:"" optional:"" help:"frontend, prefill, decode, both or operator; without one, an account with a user for each."`
+		Name string `help:"nats.name of the processes that the user is for; default: their role." placeholder:"NAME"`
+	} `cmd:"" help:"Print what the users of baton's processes may do, for the server's configuration file."`
 }
 
 type configCommand struct {
@@ -164,7 +173,7 @@ func run(ctx context.Context, args []string) error {
 		return cmd.Role.run(ctx, &cfg, os.Stdout, os.Stderr)
 	case "engine":
 		return app.RunEngine(ctx, &cfg, os.Stderr)
-	case "nats":
+	case "nats run":
 		return app.RunNATS(ctx, &cfg, os.Stderr)
 	case "chaos":
 		return cmd.Chaos.run(ctx, os.Stdout, os.Stderr)
@@ -178,6 +187,8 @@ func run(ctx context.Context, args []string) error {
 		return app.NewKey(os.Stdout, cmd.Keys.New.Name, cmd.Keys.New.Class, cmd.Keys.New.Append)
 	case "keys hash":
 		return app.HashKey(os.Stdin, os.Stdout)
+	case "nats permissions":
+		return bus.PrintPermissions(os.Stdout, wire.Role(cmd.NATS.Permissions.Role), cmd.NATS.Permissions.Name)
 	case "config print":
 		return config.Print(os.Stdout, &cfg, sources)
 	case "config check":
@@ -200,7 +211,7 @@ func (c *commands) shorthands(flags map[string]string) {
 			}
 		}
 	}
-	set("nats.url", c.NATS)
+	set("nats.url", c.URL)
 	set("api.listen", c.Up.Listen, c.Frontend.Listen)
 	if c.Up.InsecureOpen || c.Frontend.InsecureOpen {
 		set("api.insecure_open", "true")

@@ -70,7 +70,7 @@ func (c *checked) prefill(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	answer, err := c.client.Post(ctx, engine.Call{Path: "/v1/completions", RequestID: "baton-check-" + newID(c.role), Body: leg})
+	answer, err := c.client.Post(ctx, engine.Call{Path: "/v1/completions", RequestID: "baton-check-" + newID("", c.role), Body: leg})
 	var status *engine.StatusError
 	if errors.As(err, &status) && status.Status < http.StatusInternalServerError {
 		c.log.WarnContext(ctx, "engine refused the prompt that tells whether it has a KV connector", slog.String("engine", c.url), slog.Any("error", err))

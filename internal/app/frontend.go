@@ -40,7 +40,7 @@ func RunFrontend(ctx context.Context, cfg *Config, logs io.Writer) error {
 // frontend serves clients on ln until ctx ends and the running requests have ended. It calls ready
 // once, as soon as a model can be served.
 func (p *process) frontend(ctx context.Context, ln net.Listener, ready func()) error {
-	id := newID(wire.RoleFrontend)
+	id := newID(p.cfg.NATS.Name, wire.RoleFrontend)
 	log := p.log.With(slog.String("frontend", id))
 	keys, err := p.keys(log)
 	if err != nil {

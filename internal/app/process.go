@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"fmt"
@@ -44,7 +45,11 @@ func open(ctx context.Context, cfg *Config, role string, inproc inProcess, logs 
 		return nil, fmt.Errorf("start tracing: %w", err)
 	}
 	p.tracer, p.flush = provider.Tracer("baton"), flush
-	if p.bus, err = bus.Connect(ctx, cfg.NATS, "baton-"+role, inproc, p.reg, p.log); err != nil {
+	connect := bus.Join
+	if role == string(wire.RoleFrontend) || inproc != nil {
+		connect = bus.Connect // its settings of the queues are those that count
+	}
+	if p.bus, err = connect(ctx, cfg.NATS, role, inproc, p.reg, p.log); err != nil {
 		p.closeTracing()
 		return nil, err
 	}
@@ -66,6 +71,7 @@ func (p *process) closeTracing() {
 }
 
 // newID names one start of one part, such as decode-7f3kq2ab: a process that comes back is another.
-func newID(role wire.Role) string {
-	return string(role) + "-" + strings.ToLower(rand.Text()[:8])
+// name (nats.name) goes before role.
+func newID(name string, role wire.Role) string {
+	return wire.ProcessID(cmp.Or(name, string(role)), strings.ToLower(rand.Text()[:8]))
 }

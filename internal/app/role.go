@@ -29,7 +29,7 @@ func SetRole(ctx context.Context, cfg *Config, worker string, role wire.Role, ou
 
 // onBus calls f with a connection that leaves the queues alone.
 func onBus(ctx context.Context, cfg *Config, inproc inProcess, logs io.Writer, f func(*bus.Bus) error) error {
-	b, err := bus.Dial(ctx, cfg.NATS, "baton-role", inproc, telemetry.Registry(), telemetry.Logger(cfg.Log, logs))
+	b, err := bus.Dial(ctx, cfg.NATS, "operator", inproc, telemetry.Registry(), telemetry.Logger(cfg.Log, logs))
 	if err != nil {
 		return err
 	}

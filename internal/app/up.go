@@ -176,7 +176,7 @@ func (d *deployment) addEngine(cfg enginesim.Config, role wire.Role) error {
 	if err != nil {
 		return fmt.Errorf("listen for a simulated engine: %w", err)
 	}
-	s := &simulated{role: role, worker: newID(role), ln: ln}
+	s := &simulated{role: role, worker: newID("", role), ln: ln}
 	d.engines = append(d.engines, s)
 	s.engine, err = enginesim.New(cfg, enginesim.Options{Log: d.proc.log, Listen: d.network.listen, Dial: d.network.dial})
 	return err

@@ -47,7 +47,7 @@ func (d *deployment) addVLLM(ctx context.Context, board *supervise.Board) error 
 			spec.LogFile = filepath.Join(plan.LogDir, e.Name+".log")
 		}
 		d.vllms = append(d.vllms, &supervised{
-			worker: newID(e.Role), engine: e, child: supervise.New(spec, cfg.Supervise, board.Set, d.proc.reg, d.proc.log),
+			worker: newID("", e.Role), engine: e, child: supervise.New(spec, cfg.Supervise, board.Set, d.proc.reg, d.proc.log),
 		})
 	}
 	return nil

@@ -35,7 +35,7 @@ func RunWorker(ctx context.Context, cfg *Config, role wire.Role, logs io.Writer)
 	}
 	bound, release := infra.bind(ctx)
 	defer release()
-	err = p.worker(bound, newID(role), role, cfg.Worker.Engine, nil, checkEngine)
+	err = p.worker(bound, newID(cfg.NATS.Name, role), role, cfg.Worker.Engine, nil, checkEngine)
 	return errors.Join(err, infra.stop())
 }
 

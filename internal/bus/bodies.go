@@ -15,7 +15,11 @@ import (
 var ErrNoBody = errors.New("body is gone")
 
 func (b *Bus) openBodies(ctx context.Context) error {
-	store, err := b.js.CreateOrUpdateObjectStore(ctx, jetstream.ObjectStoreConfig{
+	create := b.js.CreateObjectStore
+	if b.owner {
+		create = b.js.CreateOrUpdateObjectStore
+	}
+	store, err := create(ctx, jetstream.ObjectStoreConfig{
 		Bucket:      wire.BodyBucket,
 		Description: "request bodies too large for one message",
 		TTL:         b.cfg.BodyTTL,

@@ -4,6 +4,7 @@
 package bus
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -42,14 +43,16 @@ type Bus struct {
 	prefill *Queue[wire.PrefillJob]
 	decode  *Queue[wire.DecodeJob]
 	bodies  atomic.Pointer[jetstream.ObjectStore]
+	owner   bool                  // of what is at the server: it updates what exists
+	denied  atomic.Pointer[error] // the server's last word on a missing permission
 
 	stop   context.CancelFunc // ends the keep-alive goroutines
 	owned  sync.WaitGroup
 	closed chan struct{} // the connection is closed for good
 }
 
-// Dial connects the process called name as Connect does, but leaves what is at the server alone: for a
-// process that listens and asks, and has no queues. The caller must Close the bus.
+// Dial connects the process called name (Config.Name goes first) as Connect does, but leaves what is at
+// the server alone: for a process that listens and asks, and has no queues. The caller must Close the bus.
 func Dial(ctx context.Context, cfg Config, name string, inproc nats.InProcessConnProvider, reg prometheus.Registerer, log *slog.Logger) (*Bus, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, fmt.Errorf("connect to NATS: %w", err)
@@ -57,22 +60,33 @@ func Dial(ctx context.Context, cfg Config, name string, inproc nats.InProcessCon
 	ctx, cancel := context.WithTimeoutCause(ctx, cfg.ConnectTimeout, fmt.Errorf("no success within nats.connect_timeout %v", cfg.ConnectTimeout))
 	defer cancel()
 	b := &Bus{cfg: cfg, log: log, metrics: newMetrics(reg), stop: func() {}, closed: make(chan struct{})}
-	if err := b.dial(ctx, name, inproc); err != nil {
+	if err := b.dial(ctx, cmp.Or(cfg.Name, name), inproc); err != nil {
 		return nil, fmt.Errorf("connect to NATS at %s: %w", cfg.where(inproc), err)
 	}
 	return b, nil
 }
 
-// Connect connects the process called name, to inproc if that is not nil, and creates or updates
-// the streams and the bucket. It tries until it works, Config.ConnectTimeout is over or ctx ends.
-// Afterwards a lost connection comes back by itself. The caller must Close the bus.
+// Connect connects the process called name (Config.Name goes first), to inproc if that is not nil, and
+// creates or updates the streams and the bucket: it is of the kind whose settings count, a frontend. It
+// tries until it works, Config.ConnectTimeout is over or ctx ends. Afterwards a lost connection comes back
+// by itself. The caller must Close the bus.
 func Connect(ctx context.Context, cfg Config, name string, inproc nats.InProcessConnProvider, reg prometheus.Registerer, log *slog.Logger) (*Bus, error) {
+	return connect(ctx, cfg, name, true, inproc, reg, log)
+}
+
+// Join is Connect for everyone else: it creates what is missing, and takes what exists as it is.
+func Join(ctx context.Context, cfg Config, name string, inproc nats.InProcessConnProvider, reg prometheus.Registerer, log *slog.Logger) (*Bus, error) {
+	return connect(ctx, cfg, name, false, inproc, reg, log)
+}
+
+func connect(ctx context.Context, cfg Config, name string, owner bool, inproc nats.InProcessConnProvider, reg prometheus.Registerer, log *slog.Logger) (*Bus, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, cfg.ConnectTimeout, fmt.Errorf("no success within nats.connect_timeout %v", cfg.ConnectTimeout))
 	defer cancel()
 	b, err := Dial(ctx, cfg, name, inproc, reg, log)
 	if err != nil {
 		return nil, err
 	}
+	b.owner = owner
 	b.prefill = newQueue(b, queueSpec[wire.PrefillJob]{
 		name: "prefill", stream: wire.PrefillStream, subjects: wire.PrefillSubjects, cfg: cfg.Prefill,
 		maxBytes: cfg.maxBytes(cfg.Prefill.MaxBytes, 1<<30, 4<<30),
@@ -104,16 +118,25 @@ func Connect(ctx context.Context, cfg Config, name string, inproc nats.InProcess
 
 // open prepares what the bus keeps at the server. A JetStream that just starts refuses for a while.
 func (b *Bus) open(ctx context.Context) error {
-	try := func() error {
-		if _, err := b.js.AccountInfo(ctx); err != nil {
-			if errors.Is(err, jetstream.ErrJetStreamNotEnabled) || errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount) {
-				return ErrNoJetStream
-			}
-			return fmt.Errorf("ask for the account: %w", err)
+	account := func(ctx context.Context) error {
+		_, err := b.js.AccountInfo(ctx)
+		if errors.Is(err, jetstream.ErrJetStreamNotEnabled) || errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount) {
+			return ErrNoJetStream
 		}
-		return errors.Join(b.prefill.ensure(ctx), b.decode.ensure(ctx), b.openBodies(ctx))
+		return err
 	}
-	return persist(ctx, try, func(err error) bool { return !transient(err) })
+	try := func() error {
+		for _, step := range []func(context.Context) error{account, b.prefill.ensure, b.decode.ensure, b.openBodies} {
+			bounded, cancel := b.bound(ctx)
+			err := step(bounded)
+			cancel()
+			if err != nil {
+				return b.permitted(err)
+			}
+		}
+		return nil
+	}
+	return persist(ctx, try, func(err error) bool { return errors.Is(err, ErrDenied) || !transient(err) })
 }
 
 // Close sends what is buffered, within Config.CloseTimeout, and ends the connection. Open

@@ -39,6 +39,7 @@ type fixture struct {
 func inBubble(t *testing.T, change func(*bus.Config), test func(f *fixture)) {
 	t.Helper()
 	natsd.DropPooledTimers()
+	defer natsd.DropPooledTimers() // this bubble's timers must not reach the next test
 	synctest.Test(t, func(t *testing.T) {
 		s, err := natsd.Start(natsd.DefaultConfig(), quiet)
 		if err != nil {

@@ -27,6 +27,7 @@ type QueueConfig struct {
 // Config says how to reach NATS and what baton keeps there.
 type Config struct {
 	URL             string        `yaml:"url" help:"NATS servers, comma-separated; unused with the embedded server."`
+	Name            string        `yaml:"name" help:"Name of this process in subjects, as permissions know it; empty: its role. Processes of one name are not kept apart."`
 	Creds           string        `yaml:"creds" help:"Credentials file."`
 	NKey            string        `yaml:"nkey" help:"NKey seed file."`
 	User            string        `yaml:"user" help:"User name."`

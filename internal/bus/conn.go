@@ -3,12 +3,14 @@ package bus
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"net/url"
 	"strings"
 	"time"
 
+	"github.com/baton-llm/baton/internal/wire"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
@@ -26,11 +28,9 @@ func (b *Bus) dial(ctx context.Context, name string, inproc nats.InProcessConnPr
 	err = persist(ctx, func() (err error) {
 		b.nc, err = nats.Connect(b.cfg.URL, opts...)
 		return err
-	}, func(err error) bool {
-		return errors.Is(err, nats.ErrAuthorization) || errors.Is(err, nats.ErrAuthExpired)
-	})
+	}, refused)
 	if err != nil {
-		return err
+		return advise(err)
 	}
 	b.js, err = jetstream.New(b.nc, jetstream.WithDefaultTimeout(b.cfg.RequestTimeout))
 	return err
@@ -39,6 +39,7 @@ func (b *Bus) dial(ctx context.Context, name string, inproc nats.InProcessConnPr
 func (b *Bus) options(name string, inproc nats.InProcessConnProvider) ([]nats.Option, error) {
 	opts := []nats.Option{
 		nats.Name("baton " + name),
+		nats.CustomInboxPrefix(wire.InboxPrefix(name)),
 		nats.MaxReconnects(-1),
 		nats.ReconnectWait(250 * time.Millisecond),
 		nats.ReconnectJitter(250*time.Millisecond, 500*time.Millisecond),
@@ -58,6 +59,9 @@ func (b *Bus) options(name string, inproc nats.InProcessConnProvider) ([]nats.Op
 			if errors.Is(err, nats.ErrSlowConsumer) {
 				b.metrics.slowConsumers.Inc()
 			}
+			if errors.Is(err, nats.ErrPermissionViolation) {
+				b.denied.Store(&err)
+			}
 			attrs := []any{slog.Any("error", err)}
 			if sub != nil {
 				attrs = append(attrs, slog.String("subject", sub.Subject))
@@ -76,7 +80,7 @@ func (b *Bus) options(name string, inproc nats.InProcessConnProvider) ([]nats.Op
 	if c.NKey != "" {
 		key, err := nats.NkeyOptionFromSeed(c.NKey)
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("read nats.nkey: %w", err)
 		}
 		opts = append(opts, key)
 	}

@@ -75,9 +75,13 @@ func newQueue[J any](b *Bus, spec queueSpec[J]) *Queue[J] {
 	}
 }
 
-// ensure creates the stream, or updates it to the configuration where the server allows.
+// ensure creates the stream; the owner updates one that exists where the server allows.
 func (q *Queue[J]) ensure(ctx context.Context) error {
-	stream, err := q.bus.js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{
+	create := q.bus.js.CreateStream
+	if q.bus.owner {
+		create = q.bus.js.CreateOrUpdateStream
+	}
+	stream, err := create(ctx, jetstream.StreamConfig{
 		Name:       q.stream,
 		Subjects:   []string{q.subjects},
 		Retention:  jetstream.WorkQueuePolicy,

@@ -2,12 +2,14 @@ package bus_test
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/baton-llm/baton/internal/bus"
 	"github.com/baton-llm/baton/internal/natsd"
+	"github.com/baton-llm/baton/internal/natsd/natsdtest"
 	"github.com/prometheus/client_golang/prometheus"
 )
 
@@ -57,6 +59,40 @@ func TestBusSurvivesARestartOfAServerThatForgetsAll(t *testing.T) {
 	}
 	if got, err := b.GetBody(t.Context(), ref); err != nil || string(got) != "body" {
 		t.Errorf("GetBody = %q, %v", got, err)
+	}
+}
+
+// With files, what is queued is there again after a restart, and the connection comes back by itself.
+func TestQueuedJobsSurviveARestartOfAServerWithFiles(t *testing.T) {
+	natsd.DropPooledTimers()
+	server := natsdtest.Start(t, fmt.Sprintf("jetstream { store_dir: %q, max_file_store: 32GB }", t.TempDir()))
+	cfg := bus.DefaultConfig()
+	cfg.URL, cfg.Storage = server.URL(), bus.File
+	b, err := bus.Connect(t.Context(), cfg, "test", nil, prometheus.NewRegistry(), quiet)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	f := &fixture{T: t, bus: b}
+	for i := range uint64(3) {
+		f.publish(job("m", i+1))
+	}
+	ref, err := b.PutBody(t.Context(), []byte("body"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	server.Stop()
+	server.Restart(t)
+	for i := range uint64(3) {
+		if d := f.one("m"); d.Job.Stream != i+1 || d.Done(t.Context()) != nil {
+			t.Errorf("job %d came in place of %d, or is not done", d.Job.Stream, i+1)
+		}
+	}
+	if got, err := b.GetBody(t.Context(), ref); err != nil || string(got) != "body" {
+		t.Errorf("GetBody = %q, %v", got, err)
+	}
+	if r, err := b.Prefill().Publish(t.Context(), job("m", 2)); err != nil || !r.Duplicate {
+		t.Errorf("Publish of a try that was published before the restart = %+v, %v, want a duplicate", r, err)
 	}
 }
 

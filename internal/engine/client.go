@@ -5,6 +5,8 @@ package engine
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -53,7 +55,13 @@ func New(url string, cfg Config, dial func(ctx context.Context, network, addr st
 	if dial == nil {
 		dial = (&net.Dialer{}).DialContext
 	}
+	secure, err := cfg.tls()
+	if err != nil {
+		log.Error("engine's TLS files not read since the settings were checked, https calls will fail", slog.Any("error", err))
+		secure = &tls.Config{MinVersion: tls.VersionTLS13, RootCAs: x509.NewCertPool()} // trusts nobody
+	}
 	transport := &http.Transport{
+		TLSClientConfig: secure,
 		DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
 			ctx, cancel := context.WithTimeout(ctx, cfg.ConnectTimeout)
 			defer cancel()

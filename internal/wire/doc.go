@@ -15,6 +15,9 @@
 //	baton.fleet.announce        core NATS              Announcement any process → all, every interval
 //	baton.fleet.hello           core NATS              (empty)      a newcomer asks all to announce, and workers to report all
 //
+// FRONTEND and WORKER are NAME.SERIAL of a process called NAME-SERIAL, and replies come on
+// baton.inbox.NAME.>: permissions are given by name.
+//
 // Both streams are work queues: a message leaves the stream when whoever has the job acknowledges it,
 // and a worker does so only after the next stage has it or the answer is complete.
 package wire

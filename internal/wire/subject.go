@@ -32,14 +32,14 @@ func PrefillFilter(model string) string { return "baton.prefill." + Token(model)
 // DecodeSubject is where a decode job of model for one worker is published: the one whose KV room
 // the dispatcher has reserved.
 func DecodeSubject(model, worker string) string {
-	return "baton.decode." + Token(model) + "." + Token(worker)
+	return "baton.decode." + Token(model) + "." + address(worker)
 }
 
 // DecodeFilter selects the decode jobs for one worker, of any model.
-func DecodeFilter(worker string) string { return "baton.decode.*." + Token(worker) }
+func DecodeFilter(worker string) string { return "baton.decode.*." + address(worker) }
 
 // AssignSubject is where a dispatcher forwards jobs to one worker, each with an AckHeader.
-func AssignSubject(worker string) string { return "baton.assign." + Token(worker) }
+func AssignSubject(worker string) string { return "baton.assign." + address(worker) }
 
 // AbandonSubject is where a frontend tells the dispatchers of model which of its queued jobs
 // nobody wants any more.
@@ -47,20 +47,35 @@ func AbandonSubject(model string) string { return "baton.abandon." + Token(model
 
 // RefuseSubject is where a dispatcher tells one frontend which of its queued jobs it has dropped: a
 // JSON list of Refusal.
-func RefuseSubject(frontend string) string { return "baton.refuse." + Token(frontend) }
+func RefuseSubject(frontend string) string { return "baton.refuse." + address(frontend) }
 
 // FramesSubject is where workers send frames for the clients of one frontend.
-func FramesSubject(frontend string) string { return "baton.frames." + Token(frontend) }
+func FramesSubject(frontend string) string { return "baton.frames." + address(frontend) }
 
 // ControlSubject is where one worker takes control messages.
-func ControlSubject(worker string) string { return "baton.control." + Token(worker) }
+func ControlSubject(worker string) string { return "baton.control." + address(worker) }
 
 // RoleSubject is where one worker answers requests to act in another role: the request is the Role,
 // the answer the one that it had.
-func RoleSubject(worker string) string { return "baton.role." + Token(worker) }
+func RoleSubject(worker string) string { return "baton.role." + address(worker) }
 
 // BodySubject is where one frontend answers requests for bodies.
-func BodySubject(frontend string) string { return "baton.body." + Token(frontend) }
+func BodySubject(frontend string) string { return "baton.body." + address(frontend) }
+
+// InboxPrefix is what the reply subjects of a process called name begin with.
+func InboxPrefix(name string) string { return "baton.inbox." + Token(name) }
+
+// address is a process in a subject: NAME-SERIAL (see ProcessID) is NAME.SERIAL there, so that the
+// permissions of a NATS user can say "the processes called NAME" and no others.
+func address(id string) string {
+	if i := strings.LastIndexByte(id, '-'); i >= 0 {
+		return Token(id[:i]) + "." + Token(id[i+1:])
+	}
+	return Token(id)
+}
+
+// ProcessID is the id of one start of the process called name; serial, without a dash, tells it from others.
+func ProcessID(name, serial string) string { return name + "-" + serial }
 
 // Token turns any name into one NATS subject token that is also a valid consumer name: every
 // byte outside [A-Za-z0-9_-] becomes "=XX" in upper-case hexadecimal, so different names stay

@@ -1,0 +1,56 @@
+package app
+
+import (
+	"net"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// Whatever happens to a request, its prompt, its answer and the keys that it came with are in no log, neither
+// at the level that is default nor at the one that says most.
+func TestLogsHoldNoPromptsAndNoKeys(t *testing.T) {
+	for _, level := range []string{"INFO", "DEBUG"} {
+		t.Run(level, func(t *testing.T) {
+			const prompt, engineKey = "marker-of-a-prompt", "marker-of-an-engines-key"
+			keysFile := filepath.Join(t.TempDir(), "keys.yaml")
+			key := newKey(t, keysFile, "acme")
+			cfg := quick()
+			if err := cfg.Log.Level.UnmarshalText([]byte(level)); err != nil {
+				t.Fatal(err)
+			}
+			cfg.API.Auth.KeysFile, cfg.Engine.APIKey, cfg.Sim.APIKey = keysFile, engineKey, engineKey
+			var logs logBuffer
+			base, d := startUpLogging(t, cfg, network{listen: net.Listen}, &logs)
+			client := &http.Client{Transport: bearer{key, http.DefaultTransport}}
+			body := chatBody(cfg.Sim.Model, prompt+" "+words(1000), 5)
+			answer, err := streamChat(t.Context(), client, base, body)
+			if err != nil {
+				t.Fatal(err)
+			}
+			stranger := &http.Client{Transport: bearer{key + "x", http.DefaultTransport}}
+			for what, bad := range map[string]string{
+				"no JSON": prompt, "no model": `{"messages":[{"role":"user","content":"` + prompt + `"}]}`, "unknown model": strings.Replace(body, cfg.Sim.Model, "none", 1),
+				"too long": strings.Replace(body, `"max_tokens":5`, `"max_tokens":100000000`, 1),
+			} {
+				if _, err := streamChat(t.Context(), client, base, bad); err == nil {
+					t.Errorf("%s: no error", what)
+				}
+			}
+			if _, err := streamChat(t.Context(), stranger, base, body); err == nil {
+				t.Error("another's key was taken")
+			}
+			nothingHeld(t, d)
+			said := logs.String()
+			if !strings.Contains(said, "level=INFO") {
+				t.Fatalf("nothing is logged:\n%s", said)
+			}
+			for what, secret := range map[string]string{"prompt": prompt, "answer": answer, "key": key, "engine's key": engineKey} {
+				if strings.Contains(said, secret) {
+					t.Errorf("the log holds the %s:\n%s", what, said)
+				}
+			}
+		})
+	}
+}

@@ -39,7 +39,7 @@ var events = []string{
 	"fail", "fail", "ghost", "ghost", "ghost", "ghost", "gone", "leave", "close", "refuse", "queue down", "queue full", "queue up", "queue up", "stop",
 }
 
-// Pauses are longer than any backoff of the play, whose length is random, and never meet a deadline.
+// No pause of the script ends with a backoff, whose length is random, or at a deadline.
 const unit = 10 * time.Millisecond
 
 var drawPlan = rapid.Custom(func(t *rapid.T) plan {

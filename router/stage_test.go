@@ -164,6 +164,7 @@ func (s *stage) play(steps []step) {
 				s.end()
 			}
 		}
+		time.Sleep(2 * time.Millisecond) // longer than a backoff
 		synctest.Wait()
 	}
 }

@@ -86,10 +86,10 @@ func (s *stage) judge(c *patron, state string) {
 // before counts the pieces up to the first frame of a kind.
 func before(frames []wire.Frame, kind wire.Kind) (n int) {
 	for i := range frames {
-		switch frames[i].Kind {
-		case kind:
+		if frames[i].Kind == kind {
 			return n
-		case wire.Data:
+		}
+		if frames[i].Kind == wire.Data {
 			n++
 		}
 	}

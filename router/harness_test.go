@@ -393,6 +393,8 @@ func (h *rig) over(want map[string]int) {
 	}
 }
 
+func itoa(n uint64) string { return strconv.FormatUint(n, 10) }
+
 func mapsEqual(a, b map[string]int) bool {
 	if len(a) != len(b) {
 		return false

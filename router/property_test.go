@@ -1,41 +1,70 @@
 package router_test
 
 import (
-	"context"
 	"fmt"
-	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/baton-llm/baton/internal/wire"
-	"github.com/baton-llm/baton/router"
 	"pgregory.net/rapid"
 )
 
-func itoa(n uint64) string { return strconv.FormatUint(n, 10) }
+// plan is all that a play depends on.
+type plan struct {
+	whole     bool
+	deadlines []time.Duration // one request for each
+	steps     []step
+}
 
-// step is one event of a random script. Numbers that name a job count around.
+// step is one event. Numbers that name a request, a job or a run count around.
 type step struct {
 	event  string
 	pause  time.Duration
-	worker string
+	worker string // of a frame that comes as it likes
+	gone   string
+	client int
 	job    int
 	run    int
 	kind   wire.Kind
+	late   bool   // the frame comes after the next one of its run
 	place  string // of a Prefilling or Decoding frame
 	reason wire.Reason
 }
 
+var events = []string{
+	"serve", "serve", "serve", "serve", "serve", "serve", "serve", "serve", "serve", "serve", "serve", "serve", "split", "split", "split", "split", "split", "split",
+	"frame", "frame", "frame", "frame", "read", "read", "read", "pause", "pause", "replay", "replay",
+	"fail", "fail", "ghost", "ghost", "ghost", "ghost", "gone", "leave", "close", "refuse", "queue down", "queue full", "queue up", "queue up", "stop",
+}
+
+// No pause of the script ends with a backoff, whose length is random, or at a deadline.
+const unit = 10 * time.Millisecond
+
+var drawPlan = rapid.Custom(func(t *rapid.T) plan {
+	length := rapid.IntRange(0, 100).Draw(t, "length") // a slice's own would mostly be short
+	return plan{
+		whole: rapid.Bool().Draw(t, "whole"),
+		deadlines: rapid.SliceOfN(rapid.Map(rapid.IntRange(100, 6000), func(n int) time.Duration {
+			return time.Duration(n)*unit + unit/2
+		}), 1, 3).Draw(t, "deadlines"),
+		steps: rapid.SliceOfN(rapid.Custom(drawStep), length, length).Draw(t, "steps"),
+	}
+})
+
 func drawStep(t *rapid.T) step {
 	return step{
-		event: rapid.SampledFrom([]string{"frame", "frame", "frame", "serve", "serve", "serve", "serve", "serve", "pause", "gone", "leave"}).Draw(t, "event"),
-		pause: time.Duration(rapid.IntRange(0, 3000).Draw(t, "pause")) * time.Millisecond, worker: rapid.SampledFrom([]string{"a", "b"}).Draw(t, "worker"),
-		job: rapid.IntRange(0, 5).Draw(t, "job"), run: rapid.IntRange(0, 1).Draw(t, "run"),
-		kind:   rapid.SampledFrom([]wire.Kind{wire.Prefilling, wire.Handed, wire.Decoding, wire.Decoding, wire.Data, wire.Data, wire.End, wire.Fail}).Draw(t, "kind"),
-		place:  rapid.SampledFrom([]string{splitly, wholly}).Draw(t, "place"),
-		reason: rapid.SampledFrom([]wire.Reason{wire.EngineDown, wire.EngineRejected, wire.HandleUsed}).Draw(t, "reason"),
+		event: rapid.SampledFrom(events).Draw(t, "event"),
+		pause: time.Duration(rapid.IntRange(0, 300).Draw(t, "pause")) * unit, worker: rapid.SampledFrom([]string{"a", "b"}).Draw(t, "worker"),
+		gone:   rapid.SampledFrom([]string{"a0", "b1", "p", "w"}).Draw(t, "gone"),
+		client: rapid.IntRange(0, 2).Draw(t, "client"), job: rapid.IntRange(0, 5).Draw(t, "job"), run: rapid.IntRange(0, 5).Draw(t, "run"),
+		kind:  rapid.SampledFrom([]wire.Kind{wire.Prefilling, wire.Handed, wire.Decoding, wire.Decoding, wire.Data, wire.Data, wire.End, wire.Fail}).Draw(t, "kind"),
+		late:  rapid.IntRange(0, 4).Draw(t, "late") == 4,
+		place: rapid.SampledFrom([]string{splitly, wholly}).Draw(t, "place"),
+		reason: rapid.SampledFrom([]wire.Reason{
+			wire.EngineDown, wire.EngineError, wire.EngineRejected, wire.HandleUsed, wire.WorkerStopping,
+		}).Draw(t, "reason"),
 	}
 }
 
@@ -55,116 +84,49 @@ func (f *faults) Fatalf(format string, args ...any) {
 	panic(stop{})
 }
 
-// Whatever comes in whatever order, a request ends exactly once, nothing stays in the tables, and
-// the client reads the pieces of one run.
+// perform plays p in virtual time and returns what the clients saw.
+func (f *faults) perform(t *testing.T, p plan) (seen []string) {
+	synctest.Test(t, func(*testing.T) {
+		s := newStage(f, p)
+		defer s.end()
+		defer func() {
+			if p := recover(); p != nil && p != (stop{}) {
+				panic(p)
+			}
+		}()
+		s.play(p.steps)
+		seen = s.finish()
+	})
+	return seen
+}
+
+// Whatever comes in whatever order, every request that was let in ends exactly once, nothing of it stays,
+// and its client reads one answer: each piece once, in order.
 func TestEveryRequestEndsExactlyOnce(t *testing.T) {
 	ends := map[string]int{}
 	rapid.Check(t, func(rt *rapid.T) {
-		whole, deadline := rapid.Bool().Draw(rt, "whole"), time.Duration(rapid.IntRange(1, 60).Draw(rt, "deadline"))*time.Second
-		script := rapid.SliceOfN(rapid.Custom(drawStep), 0, 40).Draw(rt, "script")
 		var f faults
-		synctest.Test(t, func(*testing.T) {
-			h := newRig(&f, router.DefaultConfig())
-			defer h.end()
-			defer func() {
-				if p := recover(); p != nil && p != (stop{}) {
-					panic(p)
-				}
-			}()
-			play(h, script, whole, deadline, ends)
-		})
+		for _, line := range f.perform(t, drawPlan.Draw(rt, "plan")) {
+			state, _, _ := strings.Cut(line, " ")
+			ends[state]++
+		}
 		if len(f.texts) > 0 {
 			rt.Fatalf("%s", strings.Join(f.texts, "\n"))
 		}
 	})
-	if !testing.Short() && (ends["done"] == 0 || ends["failed"] == 0 || ends["cancelled"] == 0) {
-		t.Errorf("the scripts reach only %v", ends)
+	if ends["done"] == 0 || ends["failed"] == 0 || ends["cancelled"] == 0 {
+		t.Errorf("the plays reach only %v", ends)
 	}
 }
 
-func play(h *rig, script []step, whole bool, deadline time.Duration, ends map[string]int) {
-	ctx, leave := context.WithCancel(context.Background())
-	defer leave()
-	req := request()
-	req.Whole, req.Deadline = whole, time.Now().Add(deadline)
-	out := h.do(ctx, req)
-	runs := map[string]*run{}
-	for _, s := range script {
-		switch s.event {
-		case "leave":
-			leave()
-		case "gone":
-			h.fleet.onGone(s.worker)
-		case "pause":
-			time.Sleep(s.pause)
-		case "frame", "serve":
-			jobs := h.jobs()
-			job := jobs[s.job%len(jobs)]
-			if s.event == "serve" { // the way it should go
-				job, s.worker, s.run = jobs[len(jobs)-1], "c", 0
-			}
-			key := fmt.Sprint(s.worker, job.Attempt, s.run)
-			if runs[key] == nil {
-				runs[key] = h.run(s.worker, uint64(len(runs)+1), &job)
-			}
-			switch r := runs[key]; {
-			case r.cancelled(): // the receiver hands on nothing more
-			case s.event == "serve":
-				natural := []wire.Kind{wire.Decoding, wire.Data, wire.Data, wire.End}
-				r.step(natural[min(int(r.next), len(natural)-1)], key, place(whole))
-			case s.kind == wire.Fail:
-				r.fail(wire.Failure{Reason: s.reason})
-			default:
-				r.step(s.kind, key, s.place)
-			}
+// A fault that was found can be shrunk and played again, since nothing but the plan decides.
+func TestPlaysAreTheSameEachTime(t *testing.T) {
+	for seed := range 30 {
+		p := drawPlan.Example(seed)
+		var f faults
+		first, second := f.perform(t, p), f.perform(t, p)
+		if fmt.Sprint(first) != fmt.Sprint(second) || len(f.texts) > 0 {
+			t.Errorf("seed %d: clients saw %q, then %q; %q", seed, first, second, f.texts)
 		}
-		synctest.Wait()
 	}
-	time.Sleep(2 * time.Minute) // past the deadline
-	res := h.now(out)
-	if (res.answer == nil) == (res.err == nil) {
-		h.t.Fatalf("Do = %v, %v", res.answer, res.err)
-	}
-	if res.answer != nil {
-		pieces, _ := rest(res.answer)
-		for _, p := range pieces {
-			if first, _, _ := strings.Cut(pieces[0], "/"); !strings.HasPrefix(p, first+"/") {
-				h.t.Errorf("pieces of two runs in one answer: %q", pieces)
-			}
-		}
-		res.answer.Close()
-	}
-	synctest.Wait()
-	if n := len(h.jobs()); n > 3 {
-		h.t.Errorf("%d attempts, want at most 3", n)
-	}
-	got, total := h.outcomes(), 0
-	for state, n := range got {
-		total += n
-		ends[state] += n
-	}
-	if total != 1 {
-		h.t.Errorf("final states are %v, want one", got)
-	}
-	h.over(got)
-}
-
-// step sends a frame whose payload is what its kind has; pieces of the answer name their run.
-func (r *run) step(kind wire.Kind, key, place string) {
-	switch kind {
-	case wire.Prefilling, wire.Decoding:
-		r.send(kind, place)
-	case wire.Handed:
-		r.send(kind, `{"decode_worker":"b","lease_ns":10000000000}`)
-	default:
-		r.send(kind, key+"/"+itoa(uint64(r.next)))
-	}
-}
-
-// jobs returns the requests of all jobs published.
-func (h *rig) jobs() (all []wire.Request) {
-	for _, j := range h.queue.all() {
-		all = append(all, j.Request)
-	}
-	return all
 }

@@ -189,7 +189,7 @@ var chunks = []struct{ ms, aggregated, decode, prompt, prefill int }{
 	{30, 352, 256, 192, splitBatch},
 	{40, 480, 448, 352, splitBatch},
 	{50, 560, 640, 480, splitBatch},
-	{100, 1280, 1280, 1024, 1536},
+	{100, 1280, 1344, 960, 1536},
 }
 
 func tight(n int) (cases []Case) {

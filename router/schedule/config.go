@@ -42,7 +42,7 @@ type Config struct {
 func DefaultConfig() Config {
 	return Config{
 		Mode: Elastic, SLO: SLO{TPOT: 100 * time.Millisecond}, ShortPrompt: 512, PrefillWindow: 4096,
-		KVHigh: 0.95, KVLow: 0.9, AssumedTokens: 256, Aging: 30 * time.Minute, Lease: 35 * time.Second,
+		KVHigh: 0.95, KVLow: 0.93, AssumedTokens: 256, Aging: 30 * time.Minute, Lease: 35 * time.Second,
 	}
 }
 

@@ -100,11 +100,13 @@ func (f *Frames) Open(ctx context.Context, r *wire.Request) worker.Run {
 	return &run{Frames: f, id: r.ID, ctx: ctx, cancel: cancel}
 }
 
-// Cancel ends the run of a request as its frontend would.
+// Cancel ends the run of a request, if there is one, as its frontend would.
 func (f *Frames) Cancel(id string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.cancel[id](ErrCancelled)
+	if cancel := f.cancel[id]; cancel != nil {
+		cancel(ErrCancelled)
+	}
 }
 
 // Of returns the frames of a request.

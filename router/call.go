@@ -85,7 +85,7 @@ type call struct {
 // receipt says which queued job is a call's.
 type receipt struct {
 	key, model string // empty: none
-	seq        uint64
+	seq        uint64 // 0: not in the queue any more
 }
 
 // piece is one payload of the answer.

@@ -41,8 +41,11 @@ func TestJobThatTheQueueLosesIsQueuedAgain(t *testing.T) {
 			t.Errorf("the answer is %q, %v", got, err)
 		}
 		res.answer.Close()
-		if len(h.queue.givenUp()) == 0 {
-			t.Error("the dispatchers do not hear that nobody wants the lost jobs")
+		if n := len(h.queue.givenUp()); n != cfg.Attempts+1 {
+			t.Errorf("the dispatchers hear of %d jobs that nobody wants, want %d", n, cfg.Attempts+1)
+		}
+		if got := h.queue.gone(); len(got) != 0 {
+			t.Errorf("removed %v from the queue, where these numbers may be other jobs' by now", got)
 		}
 		h.over(map[string]int{"done": 1})
 	})

@@ -51,8 +51,11 @@ func (c *call) tryAgain(why wire.Failure, now time.Time) func() {
 				c.r.deps.Receiver.Cancel(run)
 			}
 		}
-		if why.Reason == wire.EngineDown || why.Reason == wire.JobLost {
-			c.r.drop(old) // whoever had it may never say that it is done
+		switch why.Reason { //nolint:exhaustive // After others the job's worker says that it is done.
+		case wire.EngineDown:
+			c.r.drop(old)
+		case wire.JobLost: // a dispatcher may hold it; in the queue its number may be another job's by now
+			c.r.drop(receipt{key: old.key, model: old.model})
 		}
 		c.r.dropBody(ref)
 	}

@@ -35,6 +35,11 @@ func (w *Worker) work(ctx context.Context, d *worker.Delivery[wire.DecodeJob], _
 		Worker: w, job: job, run: w.deps.Frames.Open(context.WithoutCancel(ctx), &job.Request),
 		log: w.log.With(slog.String("request_id", job.ID), slog.Int("attempt", int(job.Attempt))),
 	}
+	if !job.Whole {
+		taken := *d
+		taken.Ack = acknowledge(context.WithoutCancel(ctx), d.Ack)
+		d = &taken
+	}
 	start := time.Now()
 	err := a.decode(ctx, d.Deliveries)
 	w.deps.Reporter.Set(wire.JobReport{
@@ -47,6 +52,24 @@ func (w *Worker) work(ctx context.Context, d *worker.Delivery[wire.DecodeJob], _
 		w.metrics.seconds.Observe(time.Since(start).Seconds())
 	}
 }
+
+// early is the acknowledgement of a job that has a handle, sent when the work begins. Nobody but this process may
+// read the handle, and only once: a job that stayed in the queue could be done by nobody else, and would outlive a
+// worker that is killed.
+type early struct{ sent chan error } // 1 slot
+
+// acknowledge returns at once: the engine call does not wait for the queue.
+func acknowledge(ctx context.Context, ack worker.Ack) early {
+	e := early{make(chan error, 1)}
+	go func() { e.sent <- ack.Done(ctx) }() // the bus bounds it, and Done waits for it
+	return e
+}
+
+// Done returns when the queue has answered.
+func (e early) Done(context.Context) error { return <-e.sent }
+
+// Retry is Done: there is no way back.
+func (e early) Retry(ctx context.Context, _ time.Duration) error { return e.Done(ctx) }
 
 // decode returns nil once the End frame is sent, a *worker.Error for the router, or the cause why
 // the job was given up.

@@ -446,6 +446,34 @@ func TestSlotsAndKVRoomAreRespected(t *testing.T) {
 	}
 }
 
+// A worker that is killed comes back under another name: what is addressed to it would stay in the queue.
+func TestJobWithAHandleLeavesTheQueueWhenItsWorkBegins(t *testing.T) {
+	for name, tc := range map[string]struct {
+		whole  bool
+		midway int // jobs done while the answer is under way
+	}{"split": {false, 1}, "whole": {true, 0}} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b, j := newBench(), job(1)
+				if tc.whole {
+					j.Whole, j.Handle = true, nil
+				}
+				b.queue.Put(j, 1)
+				stop := b.start(t)
+				defer stop()
+				after(gap / 2)
+				if _, done, _ := b.queue.Counts(); done != tc.midway {
+					t.Errorf("%d jobs left the queue before the first event, want %d", done, tc.midway)
+				}
+				after(time.Minute)
+				if _, done, _ := b.queue.Counts(); done != 1 {
+					t.Errorf("%d jobs left the queue, want 1", done)
+				}
+			})
+		})
+	}
+}
+
 func TestDrain(t *testing.T) {
 	for name, tc := range map[string]struct {
 		whole, unary  bool

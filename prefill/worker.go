@@ -199,9 +199,15 @@ func (w *Worker) expire(ctx context.Context) {
 	}
 }
 
+// withdrawTime bounds the removal of the decode jobs whose handles ended at once.
+const withdrawTime = 5 * time.Second
+
 // withdraw removes decode jobs whose handles are void: the worker that they are for may be gone, and
 // nobody else takes them. What cannot be removed ends by its age.
 func (w *Worker) withdraw(ctx context.Context, seqs []uint64) {
+	// The end of the last handle ends a drain, and with it ctx.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), withdrawTime)
+	defer cancel()
 	for _, seq := range seqs {
 		if _, err := w.deps.Next.Remove(ctx, seq); err != nil {
 			w.log.DebugContext(ctx, "void decode job not removed", slog.Any("error", err))

@@ -28,7 +28,7 @@ func (c *call) goOn(now time.Time) (settle func()) {
 	}
 	body, most, err := c.sent.Body(c.req.Body)
 	if err != nil {
-		return c.finish(Failed, failed(c.lost, c.attempt), now)
+		return c.finish(Failed, failed(c.lost, c.tries()), now)
 	}
 	c.r.dropBody(c.ask.ref)
 	c.ask = ask{body: body, digest: wire.BodyDigest(body), promptTokens: c.req.PromptTokens + c.sent.Tokens(), maxTokens: most, since: now}

@@ -53,6 +53,9 @@ type call struct {
 	state   State
 	since   time.Time          // of state
 	attempt uint32             // from 1; frames of another one are fenced off
+	unborn  int                // attempts whose jobs were lost in the queue
+	missed  bool               // the queue did not have the current attempt's job when it was looked for
+	looked  time.Time          // when that was, or when the job was queued
 	lost    wire.Failure       // of the attempt that ended last, for Do; valid if again
 	avoid   []string           // workers that had an attempt which failed, the last one last
 	again   bool               // Do shall publish the current attempt; no frame of it can have come
@@ -82,7 +85,7 @@ type call struct {
 // receipt says which queued job is a call's.
 type receipt struct {
 	key, model string // empty: none
-	seq        uint64
+	seq        uint64 // 0: not in the queue any more
 }
 
 // piece is one payload of the answer.
@@ -215,7 +218,7 @@ func (c *call) queuedAt(at receipt, attempt uint32) {
 	c.mu.Lock()
 	over := c.state.Final() || c.attempt != attempt
 	if !over {
-		c.job = at
+		c.job, c.looked, c.missed = at, time.Now(), false
 	}
 	c.mu.Unlock()
 	if over {

@@ -97,7 +97,9 @@ func (r *Router) do(ctx context.Context, c chore) {
 	var err error
 	switch c.what {
 	case queuedJob:
-		_, err = r.deps.Queue.Remove(ctx, c.job.seq)
+		if c.job.seq != 0 {
+			_, err = r.deps.Queue.Remove(ctx, c.job.seq)
+		}
 		// A dispatcher may hold it; one that does not hear of it has its worker find out. It is told
 		// afterwards, or it could fetch the job in between.
 		err = errors.Join(err, r.deps.Abandon(c.job.model, []string{c.job.key}))

@@ -96,7 +96,7 @@ func unpublished() *Error {
 }
 
 // failed maps what a worker said after the last try. tries is how many there were.
-func failed(f wire.Failure, tries uint32) *Error {
+func failed(f wire.Failure, tries int) *Error {
 	e := &Error{
 		Status: http.StatusBadGateway, Type: typeInternal, Code: string(f.Reason), Reason: string(f.Reason), Message: f.Message,
 		Body: f.Body, Told: f.Told,
@@ -115,7 +115,7 @@ func failed(f wire.Failure, tries uint32) *Error {
 		return deadlineError()
 	case wire.EngineTimeout:
 		e.Status, e.Type = http.StatusGatewayTimeout, typeTimeout
-	case wire.EngineDown, wire.HandleExpired, wire.HandleUsed, wire.WorkerStopping:
+	case wire.EngineDown, wire.HandleExpired, wire.HandleUsed, wire.WorkerStopping, wire.JobLost:
 		e.Status, e.Type, e.RetryAfter = http.StatusServiceUnavailable, typeUnavailable, time.Second
 	case wire.EngineError:
 		if f.Status >= 400 && f.Status < 600 { // else what came is no answer at all

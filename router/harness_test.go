@@ -39,6 +39,7 @@ type queue struct {
 	jobs      []wire.PrefillJob
 	removed   []uint64
 	abandoned []string                       // "model key"
+	lost      map[string]bool                // jobs by id that are not there any more
 	refuse    func(j *wire.PrefillJob) error // nil: takes all
 	slow      time.Duration                  // of Publish
 }
@@ -67,6 +68,27 @@ func (q *queue) Remove(_ context.Context, seq uint64) (bool, error) {
 	defer q.mu.Unlock()
 	q.removed = append(q.removed, seq)
 	return true, nil
+}
+
+func (q *queue) Lost(_ context.Context, jobs map[string]uint64) (lost []string, err error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for id := range jobs {
+		if q.lost[id] {
+			lost = append(lost, id)
+		}
+	}
+	return lost, nil
+}
+
+// lose has the queue forget the last job.
+func (q *queue) lose() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.lost == nil {
+		q.lost = map[string]bool{}
+	}
+	q.lost[q.jobs[len(q.jobs)-1].MsgID()] = true
 }
 
 func (q *queue) all() []wire.PrefillJob {

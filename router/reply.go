@@ -179,7 +179,7 @@ func (c *call) data(id relay.RunID, f *wire.Frame, now time.Time) (bool, func())
 		var err error
 		if payload, err = c.sent.Event(f.Payload); err != nil {
 			lost := wire.Failure{Reason: c.lost.Reason, Message: c.lost.Message + ": " + err.Error()}
-			return false, c.finish(Failed, failed(lost, c.attempt), now)
+			return false, c.finish(Failed, failed(lost, c.tries()), now)
 		}
 	}
 	c.came = c.req.Streaming

@@ -17,11 +17,23 @@ func (c *call) lose(why wire.Failure, now time.Time) func() {
 	if c.begun && c.complete() {
 		return c.finish(Done, nil, now)
 	}
-	if !why.Reason.Retryable() || c.begun && !c.sent.Able() || int(c.attempt) >= c.r.cfg.Attempts {
-		return c.finish(Failed, failed(why, c.attempt), now)
+	if !why.Reason.Retryable() || c.begun && !c.sent.Able() || c.tries() >= c.r.cfg.Attempts {
+		return c.finish(Failed, failed(why, c.tries()), now)
 	}
-	old := c.job
+	return c.tryAgain(why, now)
+}
+
+// tries is how many attempts some worker may have had. It needs the lock.
+func (c *call) tries() int { return int(c.attempt) - c.unborn }
+
+// tryAgain has the next attempt follow the current one, which ended so. It needs the lock; what it returns is to be
+// called without.
+func (c *call) tryAgain(why wire.Failure, now time.Time) func() {
+	old, ref := c.job, ""
 	c.blame(why)
+	if why.Reason == wire.BodyGone { // with the bucket, perhaps: it is to be stored again
+		ref, c.ask.ref = c.ask.ref, ""
+	}
 	stray := []relay.RunID{c.prefill, c.decode}
 	c.attempt++ // fences off what still comes of the one before
 	c.lost, c.again, c.job = why, true, receipt{}
@@ -29,7 +41,7 @@ func (c *call) lose(why wire.Failure, now time.Time) func() {
 	c.whole, c.next, c.lapse = false, "", time.Time{}
 	c.came = false
 	c.dropPieces()
-	c.timing.Attempts = int(c.attempt)
+	c.timing.Attempts = c.tries()
 	c.to(Queued, now, "")
 	c.poke()
 	return func() {
@@ -39,9 +51,13 @@ func (c *call) lose(why wire.Failure, now time.Time) func() {
 				c.r.deps.Receiver.Cancel(run)
 			}
 		}
-		if why.Reason == wire.EngineDown {
-			c.r.drop(old) // whoever had it may never say that it is done
+		switch why.Reason { //nolint:exhaustive // After others the job's worker says that it is done.
+		case wire.EngineDown:
+			c.r.drop(old)
+		case wire.JobLost: // a dispatcher may hold it; in the queue its number may be another job's by now
+			c.r.drop(receipt{key: old.key, model: old.model})
 		}
+		c.r.dropBody(ref)
 	}
 }
 

@@ -98,7 +98,6 @@ func TestFinalFailures(t *testing.T) {
 		{wire.Failure{Reason: wire.EngineRejected, Status: 404, Body: body, Told: true}, 404},
 		{wire.Failure{Reason: wire.NoHandle, Message: "params are null"}, 502},
 		{wire.Failure{Reason: wire.HandleMismatch}, 502},
-		{wire.Failure{Reason: wire.BodyGone}, 502},
 		{wire.Failure{Reason: wire.DeadlineOver}, 504},
 	} {
 		t.Run(string(tt.failure.Reason), func(t *testing.T) {

@@ -23,6 +23,7 @@ import (
 type Queue interface {
 	Publish(ctx context.Context, job *wire.PrefillJob) (bus.Receipt, error)
 	Remove(ctx context.Context, seq uint64) (bool, error)
+	Lost(ctx context.Context, jobs map[string]uint64) ([]string, error) // of jobs by MsgID
 }
 
 // Fleet knows who serves what; *fleet.Fleet is one.
@@ -108,7 +109,7 @@ func New(cfg Config, name string, deps Deps) *Router {
 	return r
 }
 
-// Run runs the receiver and removes what nobody wants until ctx ends; then it ends what is in
+// Run runs the receiver, removes what nobody wants and looks after what is queued until ctx ends; then it ends what is in
 // flight and refuses what comes later. Call Drain first to let requests finish. It returns nil, or
 // why the receiver gave up. It may be called once.
 func (r *Router) Run(ctx context.Context) error {
@@ -121,6 +122,7 @@ func (r *Router) Run(ctx context.Context) error {
 	cleaning, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
 	g.Go(func() { r.clean(cleaning) })
+	g.Go(func() { r.patrol(cleaning) })
 	var err error
 	select {
 	case <-ctx.Done():

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -302,6 +303,43 @@ func TestRemoveTellsWhetherTheJobWasThere(t *testing.T) {
 				}
 				if was, err := f.bus.Prefill().Remove(f.Context(), 999); err != nil || was {
 					f.Errorf("Remove of what never was = %v, %v", was, err)
+				}
+			})
+		})
+	}
+}
+
+func TestLostTellsWhichJobsAreGone(t *testing.T) {
+	for _, storage := range []bus.Storage{bus.Memory, bus.File} { // whose errors differ
+		t.Run(string(storage), func(t *testing.T) {
+			inBubble(t, func(c *bus.Config) { c.Storage = storage }, func(f *fixture) {
+				ids := map[string]uint64{}
+				for i := range uint64(5) {
+					j := job("m", i+1)
+					ids[j.MsgID()] = f.publish(j).Seq
+				}
+				for i, d := range f.fetch(f.bus, "m", 3, time.Minute) {
+					if i == 1 {
+						continue // in hand, which is no loss
+					}
+					if err := d.Done(f.Context()); err != nil {
+						f.Error(err)
+					}
+				}
+				ids["f1.9.1"] = ids["f1.4.1"] // the number is another job's now
+				ids["f1.10.1"] = 999
+				got, err := f.bus.Prefill().Lost(f.Context(), ids)
+				slices.Sort(got)
+				if want := []string{"f1.1.1", "f1.10.1", "f1.3.1", "f1.9.1"}; err != nil || !slices.Equal(got, want) {
+					f.Errorf("Lost = %v, %v; want %v", got, err, want)
+				}
+				js, done := f.js()
+				defer done()
+				if err := js.DeleteStream(f.Context(), wire.PrefillStream); err != nil {
+					f.Fatal(err)
+				}
+				if got, err := f.bus.Prefill().Lost(f.Context(), ids); err != nil || len(got) != len(ids) {
+					f.Errorf("Lost without a stream = %v, %v; want all", got, err)
 				}
 			})
 		})

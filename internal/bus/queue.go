@@ -158,42 +158,6 @@ func isFull(err error) bool {
 	}
 }
 
-// Remove deletes a job by its receipt's Seq and tells whether it was still there. Who holds a
-// delivery of it is not told.
-func (q *Queue[J]) Remove(ctx context.Context, seq uint64) (bool, error) {
-	ctx, cancel := q.bus.bound(ctx)
-	defer cancel()
-	err := q.current().DeleteMsg(ctx, seq)
-	if err == nil {
-		return true, nil
-	}
-	if errors.Is(err, jetstream.ErrMsgDeleteUnsuccessful) && isGone(err.Error()) || lost(err) || errors.Is(err, jetstream.ErrMsgNotFound) {
-		return false, nil
-	}
-	return false, fmt.Errorf("remove %s job %d: %w", q.name, seq, err)
-}
-
-// isGone reads from a server's error that there was no message to delete; the client keeps only its text.
-func isGone(text string) bool {
-	return strings.Contains(text, "not found") || // 10043, "sequence N not found"
-		strings.Contains(text, "no message found") || strings.Contains(text, "stream store EOF") // 10057, of streams in files
-}
-
-// Stats asks the server for the queue's depth.
-func (q *Queue[J]) Stats(ctx context.Context) (Depth, error) {
-	ctx, cancel := q.bus.bound(ctx)
-	defer cancel()
-	info, err := q.current().Info(ctx)
-	if err != nil {
-		return Depth{}, fmt.Errorf("ask for depth of %s queue: %w", q.name, err)
-	}
-	d := Depth{Messages: info.State.Msgs, Bytes: info.State.Bytes}
-	if d.Messages > 0 {
-		d.Oldest = max(0, time.Since(info.State.FirstTime))
-	}
-	return d, nil
-}
-
 func (q *Queue[J]) current() jetstream.Stream {
 	q.mu.Lock()
 	defer q.mu.Unlock()

@@ -46,12 +46,18 @@ func TestBusSurvivesARestartOfAServerThatForgetsAll(t *testing.T) {
 	if err := f.one("m").Done(t.Context()); err != nil {
 		t.Error(err)
 	}
+	forgotten := job("m", 3)
+	at := f.publish(forgotten)
 	stop()
 	_, stop = listen(strings.TrimPrefix(url, "nats://"))
 	defer stop()
 	f.publish(job("m", 2))
 	if d := f.one("m"); d.Job.Stream != 2 {
 		t.Errorf("got job %d, want 2", d.Job.Stream)
+	}
+	lost, err := b.Prefill().Lost(t.Context(), map[string]uint64{forgotten.MsgID(): at.Seq})
+	if err != nil || len(lost) != 1 {
+		t.Errorf("Lost = %v, %v; want the job that the server has forgotten", lost, err)
 	}
 	ref, err := b.PutBody(t.Context(), []byte("body"))
 	if err != nil {

@@ -41,6 +41,11 @@ func (r *run) inject(ctx context.Context, f Fault) {
 	p := r.byName[f.Part]
 	p.turn.Lock()
 	defer p.turn.Unlock()
+	free, ok := r.spare(ctx, f.Part)
+	if !ok {
+		return
+	}
+	defer func() { time.AfterFunc(settling, free) }()
 	i := &injected{Fault: f, begun: time.Now()}
 	r.note(i)
 	var err error
@@ -74,6 +79,30 @@ func (r *run) inject(ctx context.Context, f Fault) {
 	r.mu.Lock()
 	i.back = time.Now()
 	r.mu.Unlock()
+}
+
+// spare waits until another unit of the part's group can do without it: what was planned may take longer here, such as
+// a drain. It is not ok if the run is over by then.
+func (r *run) spare(ctx context.Context, part string) (free func(), ok bool) {
+	room := r.spares[group(part)]
+	if room == nil {
+		return func() {}, true
+	}
+	if room.Acquire(ctx, 1) != nil {
+		return nil, false
+	}
+	free = func() { room.Release(1) }
+	if time.Since(r.begun) > r.cfg.Duration {
+		free()
+		return nil, false
+	}
+	return free, true
+}
+
+// group is the role of a worker, its engine or a frontend; "nats" of the server.
+func group(part string) string {
+	role, _, _ := strings.Cut(strings.TrimPrefix(part, engineOf("")), "-")
+	return role
 }
 
 // revive starts a part that has ended; one that does not end is killed.

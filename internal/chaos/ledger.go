@@ -22,7 +22,8 @@ type Ledger struct {
 type Held struct {
 	PinnedBlocks int `json:"pinned_blocks"` // by the engines' own count
 	AtEngines    int `json:"at_engines"`    // requests that run or wait there
-	Jobs         int `json:"jobs"`          // in the queues
+	PrefillJobs  int `json:"prefill_jobs"`  // in the queue of all that has not begun
+	DecodeJobs   int `json:"decode_jobs"`   // in that of handles
 	Open         int `json:"open_handles"`
 }
 
@@ -45,8 +46,8 @@ func (r *run) settle(ctx context.Context) {
 			continue
 		}
 		if held != (Held{}) {
-			r.broken("after %s %d KV blocks are pinned, %d requests at engines, %d jobs queued, %d handles open",
-				settleTime, held.PinnedBlocks, held.AtEngines, held.Jobs, held.Open)
+			r.broken("after %s %d KV blocks are pinned, %d requests at engines, %d prefill and %d decode jobs queued, %d handles open",
+				settleTime, held.PinnedBlocks, held.AtEngines, held.PrefillJobs, held.DecodeJobs, held.Open)
 		}
 		if err != nil {
 			r.broken("books at the end: %v", err)
@@ -82,7 +83,8 @@ func (r *run) look(ctx context.Context) (l Ledger, h Held, err error) {
 			if err != nil {
 				return l, h, err
 			}
-			h.Jobs = max(h.Jobs, m.sum("baton_queue_messages"))
+			h.PrefillJobs = max(h.PrefillJobs, m.sum("baton_queue_messages", `queue="prefill"`))
+			h.DecodeJobs = max(h.DecodeJobs, m.sum("baton_queue_messages", `queue="decode"`))
 		}
 	}
 	h.Open = l.Open

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"golang.org/x/sync/semaphore"
 )
 
 // run is one run under way.
@@ -21,6 +23,7 @@ type run struct {
 	clients   *http.Client
 	parts     []*part
 	byName    map[string]*part
+	spares    map[string]*semaphore.Weighted // by group: how many of its units may be broken at a time
 	injecting sync.WaitGroup
 	watchers  sync.WaitGroup
 
@@ -50,8 +53,14 @@ func Run(ctx context.Context, cfg Config, progress func(string)) (*Report, error
 	// A connection of its own for each request: one that the server closes for being idle is no lost request.
 	transport := &http.Transport{DisableKeepAlives: true, DisableCompression: true}
 	r := &run{
-		cfg: cfg, starter: newStarter(), byName: map[string]*part{}, doors: map[*part]bool{},
+		cfg: cfg, starter: newStarter(), byName: map[string]*part{}, spares: map[string]*semaphore.Weighted{}, doors: map[*part]bool{},
 		operator: &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}, clients: &http.Client{Transport: transport},
+	}
+	// The NATS server has no spare, and comes back.
+	for role, n := range map[string]int{"frontend": cfg.Frontends, "prefill": cfg.Prefill, "decode": cfg.Decode} {
+		if n > 1 {
+			r.spares[role] = semaphore.NewWeighted(int64(n - 1))
+		}
 	}
 	r.report.Failures = map[string]int{}
 	r.report.Seed, r.report.Dir = cfg.Seed, cfg.Dir

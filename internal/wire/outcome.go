@@ -34,15 +34,16 @@ const (
 	BodyGone       Reason = "body_gone"       // the frontend or the bucket no longer has the body
 	WorkerStopping Reason = "worker_stopping" // the worker is draining and hands the job back
 	DeadlineOver   Reason = "deadline"        // the request's deadline passed
+	JobLost        Reason = "job_lost"        // the queue has forgotten the job before any worker had it
 	TooLate        Reason = "too_late"        // its first token can no longer come in time: refused before any worker had it
 )
 
 // Retryable tells whether another try may end differently.
 func (r Reason) Retryable() bool {
 	switch r {
-	case EngineDown, EngineError, EngineTimeout, HandleExpired, HandleUsed, WorkerStopping:
+	case EngineDown, EngineError, EngineTimeout, HandleExpired, HandleUsed, BodyGone, WorkerStopping, JobLost:
 		return true
-	case EngineRejected, NoHandle, HandleMismatch, BodyGone, DeadlineOver, TooLate:
+	case EngineRejected, NoHandle, HandleMismatch, DeadlineOver, TooLate:
 		return false
 	}
 	return false

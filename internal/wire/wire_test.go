@@ -139,7 +139,8 @@ func TestOtherVersionIsRefusedByName(t *testing.T) {
 func TestEveryReasonDecidesRetry(t *testing.T) {
 	retry := map[wire.Reason]bool{
 		wire.EngineDown: true, wire.EngineError: true, wire.EngineTimeout: true, wire.HandleExpired: true, wire.HandleUsed: true, wire.WorkerStopping: true,
-		wire.EngineRejected: false, wire.NoHandle: false, wire.HandleMismatch: false, wire.BodyGone: false, wire.DeadlineOver: false, "unknown": false,
+		wire.BodyGone: true, wire.JobLost: true,
+		wire.EngineRejected: false, wire.NoHandle: false, wire.HandleMismatch: false, wire.DeadlineOver: false, "unknown": false,
 	}
 	for reason, want := range retry {
 		if got := reason.Retryable(); got != want {

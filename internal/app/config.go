@@ -80,7 +80,7 @@ type Worker struct {
 func DefaultConfig() Config {
 	return Config{
 		Up: Up{
-			Engine: engineSim, Prefill: 4, Decode: 4, PrefillBatch: 1536, DecodeBatch: 1344, DecodeChunk: 960, Drain: 500 * time.Millisecond,
+			Engine: engineSim, Prefill: 4, Decode: 4, PrefillBatch: 1536, DecodeBatch: 1344, DecodeChunk: 1024, Drain: 500 * time.Millisecond,
 		},
 		Worker:    Worker{Connector: "nixl", SimListen: "127.0.0.1:8100", Announce: time.Second},
 		API:       api.DefaultConfig(),

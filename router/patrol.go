@@ -11,8 +11,10 @@ import (
 )
 
 const (
-	// lookAfter is how long a job is queued before it is looked for, and between two such looks.
-	lookAfter = 3 * time.Second
+	// lookAfter is how long a job is queued before it is looked for. The older a request is, the more time is
+	// between two looks, up to lookAtLeast: each one costs the server a message.
+	lookAfter   = 3 * time.Second
+	lookAtLeast = 30 * time.Second
 	// mostLooked bounds the jobs of one look, and with sweepEvery what looking costs the server.
 	mostLooked = 256
 )
@@ -43,7 +45,7 @@ func (r *Router) look(ctx context.Context, now time.Time) {
 	var all []due
 	for _, c := range r.inFlight() {
 		c.mu.Lock()
-		if c.waitsInQueue() && now.Sub(c.looked) >= lookAfter {
+		if c.waitsInQueue() && now.Sub(c.looked) >= c.patience(now) {
 			all = append(all, due{c, c.job, c.looked})
 		}
 		c.mu.Unlock()
@@ -65,6 +67,14 @@ func (r *Router) look(ctx context.Context, now time.Time) {
 	for _, d := range all {
 		d.found(d.at, !slices.Contains(lost, d.at.key), now)
 	}
+}
+
+// patience is the time between two looks for the call's job. It needs the lock.
+func (c *call) patience(now time.Time) time.Duration {
+	if c.missed {
+		return lookAfter
+	}
+	return min(max(lookAfter, now.Sub(c.admitted)/4), lookAtLeast)
 }
 
 // waitsInQueue tells whether nobody but the queue can have the request. It needs the lock.

@@ -61,14 +61,11 @@ volumeMounts:
 {{/* What baton up gives its engines, too (docs/engines.md); a test compares them. */}}
 {{- define "baton.engine.vllm" -}}
 {{- $v := .root.Values }}
-{{- $transfer := dict
-  "kv_connector" "NixlConnector"
-  "kv_role" (get (dict "prefill" "kv_producer" "decode" "kv_consumer" "both" "kv_both") .role)
-  "kv_load_failure_policy" $v.engine.loadFailure
-  "kv_connector_extra_config" (dict "kv_lease_duration" (int $v.engine.leaseSeconds)) }}
+{{- $role := get (dict "prefill" "kv_producer" "decode" "kv_consumer" "both" "kv_both") .role }}
+{{- $transfer := printf "{\"kv_connector\":\"NixlConnector\",\"kv_role\":%q,\"kv_load_failure_policy\":%q,\"kv_connector_extra_config\":{\"kv_lease_duration\":%d}}" $role $v.engine.loadFailure (int $v.engine.leaseSeconds) }}
 {{- $args := list $v.model.name
   "--host" "0.0.0.0" "--port" ($v.engine.port | toString)
-  "--kv-transfer-config" (toJson $transfer)
+  "--kv-transfer-config" $transfer
   "--enable-prompt-tokens-details" "--disable-uvicorn-access-log" }}
 {{- if gt (int $v.engine.tensorParallel) 1 }}
 {{- $args = concat $args (list "--tensor-parallel-size" ($v.engine.tensorParallel | toString)) }}
@@ -81,7 +78,7 @@ volumeMounts:
   "--long-prefill-token-threshold" ($v.decode.chunkTokens | toString)
   "--max-num-seqs" ($v.decode.slots | toString)) }}
 {{- end }}
-{{- toYaml (concat $args $v.model.args .own.args) }}
+{{- include "baton.strings" (concat $args $v.model.args .own.args) }}
 {{- end }}
 
 {{- define "baton.engine.sim" -}}
@@ -95,7 +92,7 @@ volumeMounts:
 {{- $args = append $args (printf "--sim.max_batch_tokens=%d" (int $v.decode.batchTokens)) }}
 {{- $args = append $args (printf "--sim.long_prefill_threshold=%d" (int $v.decode.chunkTokens)) }}
 {{- end }}
-{{- toYaml (concat $args .own.args) }}
+{{- include "baton.strings" (concat $args .own.args) }}
 {{- end }}
 
 {{- define "baton.engine.security" -}}
@@ -126,5 +123,12 @@ volumeMounts:
 {{- toYaml (dict "podAffinity" (dict "requiredDuringSchedulingIgnoredDuringExecution" (list $term))) }}
 {{- else if eq .Values.workers.colocate "prefer" }}
 {{- toYaml (dict "podAffinity" (dict "preferredDuringSchedulingIgnoredDuringExecution" (list (dict "weight" 100 "podAffinityTerm" $term)))) }}
+{{- end }}
+{{- end }}
+
+{{/* A list whose items are strings whatever --set made of them. */}}
+{{- define "baton.strings" -}}
+{{- range . }}
+- {{ toString . | quote }}
 {{- end }}
 {{- end }}

@@ -40,7 +40,7 @@ http: 0.0.0.0:8222
 pid_file: /run/nats/nats.pid
 max_payload: 1MB
 lame_duck_grace_period: 5s
-lame_duck_duration: 20s
+lame_duck_duration: 30s
 jetstream {
   store_dir: /data
   max_memory_store: {{ $v.builtin.maxMemory }}

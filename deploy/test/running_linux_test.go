@@ -26,7 +26,7 @@ func TestTheChartRuns(t *testing.T) {
 		"auth.mode=generated,engine.apiKeySecret=try-api-key,autoscaling.enabled=true",
 	}}
 	objects := r.objects(t)
-	server := natsdtest.Start(t, natsConf(t, objects, "try-nats"))
+	server := natsdtest.Start(t, natsConf(t, objects, "try-nats", 0))
 	n := newNode(t, objects, map[string]string{"nats://try-nats-0.try-nats-servers:4222": server.URL()})
 	pods := []*runningPod{
 		n.run("try-frontend", &find[*apps.Deployment](t, objects, "try-frontend").Spec.Template.Spec),
@@ -105,7 +105,7 @@ func scalers(t *testing.T, objects []object, pods []*runningPod) {
 }
 
 // natsConf is what the built-in server reads, as one text that a server on loopback addresses can use.
-func natsConf(t *testing.T, objects []object, name string) string {
+func natsConf(t *testing.T, objects []object, name string, ordinal int) string {
 	t.Helper()
 	files := find[*core.ConfigMap](t, objects, name).Data
 	set := find[*apps.StatefulSet](t, objects, name)
@@ -114,7 +114,7 @@ func natsConf(t *testing.T, objects []object, name string) string {
 			t.Setenv(env.Name, string(find[*core.Secret](t, objects, from.Name).Data[from.Key]))
 		}
 	}
-	t.Setenv("POD_NAME", name+"-0")
+	t.Setenv("POD_NAME", fmt.Sprintf("%s-%d", name, ordinal))
 	return strings.NewReplacer(
 		"include users.conf", files["users.conf"], "/run/nats/nats.pid", t.TempDir()+"/nats.pid",
 		"http: 0.0.0.0:8222", "http: 127.0.0.1:-1", "/data", t.TempDir(),
@@ -135,4 +135,31 @@ func TestUsersAreBatons(t *testing.T) {
 	if !bytes.Equal(have, want.Bytes()) {
 		t.Errorf("%s is out of date: go run ./cmd/baton nats permissions > deploy/helm/baton/files/users.conf", file)
 	}
+}
+
+// Three built-in servers find each other by the names in their Secret, and hold the queues together.
+func TestThreeServersAreOne(t *testing.T) {
+	ports := freePorts(t, 3)
+	r := release{name: "try", namespace: "default", files: minimal.files, set: []string{
+		fmt.Sprintf("metrics.port=%d,config.api.listen=:%d,nats.builtin.replicas=3,nats.storage=file", ports[0], ports[1]),
+		"config.nats.prefill_queue.max_bytes=1048576,config.nats.decode_queue.max_bytes=1048576,config.nats.body_max_bytes=1048576",
+	}}
+	objects := r.objects(t)
+	secret := find[*core.Secret](t, objects, "try-nats-users")
+	names := map[string]string{}
+	servers := make([]*natsdtest.Server, 3)
+	for i := range servers {
+		conf := strings.ReplaceAll(natsConf(t, objects, "try-nats", i), "include cluster.conf", string(secret.Data["cluster.conf"]))
+		for other := range servers {
+			conf = strings.ReplaceAll(conf, fmt.Sprintf("try-nats-%d.try-nats-servers:6222", other), fmt.Sprintf("127.77.1.%d:%d", other+1, ports[2]))
+		}
+		servers[i] = natsdtest.Start(t, strings.ReplaceAll(conf, "listen: 0.0.0.0:6222", fmt.Sprintf("listen: 127.77.1.%d:%d", i+1, ports[2])))
+		names[fmt.Sprintf("nats://try-nats-%d.try-nats-servers:4222", i)] = servers[i].URL()
+	}
+	n := newNode(t, objects, names)
+	spec := &find[*apps.Deployment](t, objects, "try-frontend").Spec.Template.Spec
+	frontend := n.run("try-frontend", spec) // it lives only once it has made queues that three servers hold
+	servers[0].Stop()
+	frontend.probe(&spec.Containers[0], spec.Containers[0].LivenessProbe)
+	frontend.stop()
 }

@@ -43,12 +43,26 @@ const bound = 60 * time.Second
 func newNode(t *testing.T, objects []object, names map[string]string) *node {
 	t.Helper()
 	binary := filepath.Join(t.TempDir(), "baton")
-	build := exec.CommandContext(t.Context(), "go", "build", "-o", binary, "./cmd/baton")
+	build := exec.CommandContext(t.Context(), "go", "build", "-ldflags=-X "+versionVariable(t)+"=v"+loadChart(t).Metadata.AppVersion, "-o", binary, "./cmd/baton")
 	build.Dir = "../.."
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("build baton: %v\n%s", err, out)
 	}
 	return &node{t: t, baton: binary, objects: objects, names: names}
+}
+
+// versionVariable is what the Dockerfile tells its build the version by.
+func versionVariable(t *testing.T) string {
+	t.Helper()
+	text, err := os.ReadFile("../../Dockerfile")
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := regexp.MustCompile(`-X (\S+)=\$VERSION`).FindSubmatch(text)
+	if found == nil {
+		t.Fatal("the Dockerfile tells its build no version")
+	}
+	return string(found[1])
 }
 
 // run starts a pod as the kubelet does: each sidecar until its startup probe succeeds, then the containers.

@@ -46,6 +46,14 @@ func TestTheChartRuns(t *testing.T) {
 	if status != http.StatusOK || !strings.Contains(text, `"completion_tokens":20`) || header.Get("X-Baton-Path") != "split" {
 		t.Errorf("with a key: %d, path %q, %s", status, header.Get("X-Baton-Path"), text)
 	}
+	version, err := http.Get(frontend.url(&frontend.spec.Containers[0], "metrics", "/version"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer version.Body.Close()
+	if said, err := io.ReadAll(version.Body); err != nil || !strings.Contains(string(said), `"v`+loadChart(t).Metadata.AppVersion+`"`) {
+		t.Errorf("the version is %s (%v), and the image's tag %s", said, err, loadChart(t).Metadata.AppVersion)
+	}
 	scalers(t, objects, pods)
 
 	for _, p := range pods {

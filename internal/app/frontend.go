@@ -92,7 +92,9 @@ func (p *process) frontend(ctx context.Context, ln net.Listener, ready func()) e
 	defer stopRefusals()
 
 	infra := newLayer(ctx)
-	if err := p.operators(ctx, infra, p.cfg.API.AdminListen, "api.admin_listen", server.Admin()); err != nil {
+	if p.admin != nil {
+		p.operatorsOn(ctx, infra, p.admin, server.Admin())
+	} else if err := p.operators(ctx, infra, p.cfg.API.AdminListen, "api.admin_listen", server.Admin()); err != nil {
 		return errors.Join(err, infra.stop(), ln.Close())
 	}
 	infra.run(workers.Run)

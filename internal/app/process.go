@@ -26,6 +26,7 @@ type process struct {
 	tracer trace.Tracer
 	bus    *bus.Bus
 	begun  time.Time
+	admin  net.Listener                // for operators of the frontend; nil: as api.admin_listen says
 	flush  func(context.Context) error // of the tracer
 }
 

@@ -64,6 +64,7 @@ type Deps struct {
 // Worker runs decode jobs on one engine.
 type Worker struct {
 	cfg     Config
+	id      string
 	deps    Deps
 	room    *worker.Room
 	metrics *metrics
@@ -74,7 +75,7 @@ type Worker struct {
 func New(cfg Config, id string, deps Deps) *Worker {
 	m := newMetrics(deps.Registerer)
 	return &Worker{
-		cfg: cfg, deps: deps, metrics: m,
+		cfg: cfg, id: id, deps: deps, metrics: m,
 		log: deps.Log.With(slog.String("worker", id)),
 		room: worker.NewRoom(cfg.Slots, cfg.KVTokens, 1, func(jobs, tokens int) {
 			m.running.Set(float64(jobs))

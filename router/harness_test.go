@@ -18,6 +18,7 @@ import (
 	"github.com/baton-llm/baton/internal/relay"
 	"github.com/baton-llm/baton/internal/wire"
 	"github.com/baton-llm/baton/router"
+	"github.com/baton-llm/baton/router/series"
 	"github.com/prometheus/client_golang/prometheus"
 	"go.opentelemetry.io/otel/trace/noop"
 	"go.uber.org/goleak"
@@ -260,7 +261,7 @@ func newRig(t fatal, cfg router.Config) *rig {
 	}
 	h.r = router.New(cfg, "f1", router.Deps{
 		Queue: h.queue, Abandon: h.queue.Abandon, Bodies: h.bucket, Fleet: h.fleet, Receiver: h.recv,
-		Registerer: h.reg, Tracer: noop.NewTracerProvider().Tracer(""), Log: slog.New(slog.DiscardHandler),
+		Aim: series.Aim{TTFT: 5 * time.Second, TPOT: time.Second}, Registerer: h.reg, Tracer: noop.NewTracerProvider().Tracer(""), Log: slog.New(slog.DiscardHandler),
 	})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})

@@ -153,6 +153,9 @@ func run(ctx context.Context, args []string) error {
 	sources, err := config.Load(&cfg, file, os.LookupEnv, flags)
 	cfg.VLLM.Args = append(cfg.VLLM.Args, cmd.Up.Args...)
 	if err == nil {
+		err = cfg.Tracing.Standard(os.LookupEnv, sources)
+	}
+	if err == nil {
 		err = errors.Join(config.CheckEnv(&cfg, os.Environ(), "BATON_CONFIG"), cfg.Validate())
 	}
 	if err != nil {

@@ -49,6 +49,7 @@ func (p *process) worker(ctx context.Context, id string, role wire.Role, url str
 	reg := prometheus.WrapRegistererWith(prometheus.Labels{"worker": id}, p.reg)
 	log := p.log.With(slog.String("worker", id))
 	client := engine.New(url, p.cfg.Engine, dial, reg, log)
+	client.Trace(p.tracer)
 	probe := newEngineProbe(client, p.cfg.Worker.Announce)
 	if check != nil {
 		probe.check = func(ctx context.Context, model string) error {

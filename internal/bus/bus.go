@@ -88,14 +88,14 @@ func connect(ctx context.Context, cfg Config, name string, owner bool, inproc na
 	}
 	b.owner = owner
 	b.prefill = newQueue(b, queueSpec[wire.PrefillJob]{
-		name: "prefill", stream: wire.PrefillStream, subjects: wire.PrefillSubjects, cfg: cfg.Prefill,
+		name: prefillQueue, stream: wire.PrefillStream, subjects: wire.PrefillSubjects, cfg: cfg.Prefill,
 		maxBytes: cfg.maxBytes(cfg.Prefill.MaxBytes, 1<<30, 4<<30),
 		filter:   wire.PrefillFilter, pinned: true,
 		subject: func(j *wire.PrefillJob) string { return wire.PrefillSubject(j.Model, j.Class) },
 		encode:  (*wire.PrefillJob).Encode, decode: wire.DecodePrefillJob,
 	})
 	b.decode = newQueue(b, queueSpec[wire.DecodeJob]{
-		name: "decode", stream: wire.DecodeStream, subjects: wire.DecodeSubjects, cfg: cfg.Decode,
+		name: decodeQueue, stream: wire.DecodeStream, subjects: wire.DecodeSubjects, cfg: cfg.Decode,
 		maxBytes: cfg.maxBytes(cfg.Decode.MaxBytes, 1<<30, 4<<30),
 		filter:   wire.DecodeFilter, fleeting: true,
 		subject: func(j *wire.DecodeJob) string { return wire.DecodeSubject(j.Model, j.Worker) },
@@ -109,7 +109,7 @@ func connect(ctx context.Context, cfg Config, name string, owner bool, inproc na
 		}
 		return nil, fmt.Errorf("prepare JetStream at %s: %w", cfg.where(inproc), err)
 	}
-	reg.MustRegister(newDepthCollector("prefill", b.prefill.Stats), newDepthCollector("decode", b.decode.Stats))
+	reg.MustRegister(newDepthCollector(prefillQueue, b.prefill.Stats), newDepthCollector(decodeQueue, b.decode.Stats))
 	ctx, b.stop = context.WithCancel(context.WithoutCancel(ctx))
 	b.owned.Go(func() { b.prefill.keepAlive(ctx) })
 	b.owned.Go(func() { b.decode.keepAlive(ctx) })

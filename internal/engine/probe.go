@@ -11,6 +11,8 @@ import (
 
 	"github.com/baton-llm/baton/internal/rawjson"
 	"github.com/baton-llm/baton/internal/wire"
+
+	"go.opentelemetry.io/otel/trace/noop"
 )
 
 const (
@@ -74,7 +76,7 @@ func (c *Client) Metrics(ctx context.Context) (Metrics, error) {
 
 func (c *Client) get(ctx context.Context, kind, path string) (body []byte, err error) {
 	start := time.Now()
-	defer func() { c.ended(ctx, kind, "", start, err) }()
+	defer func() { c.ended(ctx, kind, "", start, err, noop.Span{}) }()
 	ctx, cancel := context.WithTimeoutCause(ctx, probeTime, ErrTimeout)
 	defer cancel()
 	a, err := c.do(ctx, http.MethodGet, path, http.Header{}, nil)

@@ -84,12 +84,18 @@ func (q *queue) Lost(_ context.Context, jobs map[string]uint64) (lost []string, 
 
 // lose has the queue forget the last job.
 func (q *queue) lose() {
+	jobs := q.all()
+	q.forget(&jobs[len(jobs)-1].Request)
+}
+
+// forget has the queue forget a job.
+func (q *queue) forget(job *wire.Request) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.lost == nil {
 		q.lost = map[string]bool{}
 	}
-	q.lost[q.jobs[len(q.jobs)-1].MsgID()] = true
+	q.lost[job.MsgID()] = true
 }
 
 func (q *queue) all() []wire.PrefillJob {

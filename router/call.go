@@ -52,6 +52,7 @@ type call struct {
 	mu      sync.Mutex // never held while the receiver or the router's table is called
 	state   State
 	since   time.Time          // of state
+	steps   []Step             // the states so far
 	attempt uint32             // from 1; frames of another one are fenced off
 	unborn  int                // attempts whose jobs were lost in the queue
 	missed  bool               // the queue did not have the current attempt's job when it was looked for
@@ -97,7 +98,7 @@ type piece struct {
 
 // to moves to a state that is not final. It needs the lock.
 func (c *call) to(s State, now time.Time, worker string) {
-	c.state, c.since = s, now
+	c.enter(s, now, worker)
 	c.span.AddEvent(s.String(), trace.WithTimestamp(now),
 		trace.WithAttributes(attribute.String("baton.worker", worker), attribute.Int64("baton.attempt", int64(c.attempt))))
 }
@@ -109,12 +110,13 @@ func (c *call) finish(s State, err error, now time.Time) (settle func()) {
 		return nil
 	}
 	from, job := c.state, c.job
-	c.state, c.since, c.err, c.again = s, now, err, false
+	c.err, c.again = err, false
+	c.enter(s, now, "")
 	if s == Cancelled || s == Failed && !c.begun {
 		c.pieces, c.pending = nil, 0
 	}
 	c.job = receipt{}
-	detach, worker, ref, timing := c.detach, c.worker(), c.ask.ref, c.timing
+	detach, ref, info := c.detach, c.ask.ref, c.info()
 	// A handle of this request may still be on its way to a decode worker, which needs the body to have
 	// the engines free its blocks. The one that was read is not.
 	wanted := c.split && (s != Done || c.attempt > 1 || c.whole)
@@ -129,7 +131,7 @@ func (c *call) finish(s State, err error, now time.Time) (settle func()) {
 			c.r.drop(job)
 		}
 		c.r.bodies.retire(c, ref, wanted, now)
-		c.record(s, from, err, &timing, worker, now)
+		c.record(&info, from)
 	}
 }
 
@@ -141,33 +143,34 @@ func (c *call) worker() string {
 	return c.prefill.Worker
 }
 
-// record is the one log line, metric and span end of a request.
-func (c *call) record(s, from State, err error, t *Timing, worker string, now time.Time) {
-	m, class := c.r.metrics, c.req.Class.String()
-	m.requests.WithLabelValues(s.String(), class).Inc()
-	m.seconds.WithLabelValues(class).Observe(now.Sub(c.admitted).Seconds())
+// record is the one log line, metric, span end and entry among the past requests of a request.
+func (c *call) record(is *Info, from State) {
+	m, class, t, took := c.r.metrics, is.Class.String(), &is.Timing, is.Since.Sub(is.Admitted)
+	m.requests.WithLabelValues(is.State.String(), class).Inc()
+	m.seconds.WithLabelValues(class).Observe(took.Seconds())
 	m.attempts.Observe(float64(t.Attempts))
 	level, attrs := slog.LevelDebug, []slog.Attr{
-		slog.String("request_id", c.req.ID), slog.String("model", c.req.Model), slog.String("state", s.String()),
-		slog.String("from", from.String()), slog.Int("attempts", t.Attempts), slog.String("worker", worker),
+		slog.String("request_id", is.ID), slog.String("model", is.Model), slog.String("state", is.State.String()),
+		slog.String("from", from.String()), slog.Int("attempts", t.Attempts), slog.String("worker", is.Worker),
 		slog.String("place", t.Place), slog.String("why", t.Why), slog.Duration("dispatch", t.Dispatch),
-		slog.Duration("took", now.Sub(c.admitted)),
+		slog.Duration("took", took),
 	}
-	if s == Failed {
+	if is.State == Failed {
 		level = slog.LevelInfo
-		c.span.SetStatus(codes.Error, s.String())
-		var e *Error
-		if errors.As(err, &e) { // not its text: an engine may quote the prompt in it
-			attrs = append(attrs, slog.String("reason", e.Reason), slog.Int("status", e.Status))
+		c.span.SetStatus(codes.Error, is.State.String())
+		if is.Reason != "" { // not the error's text: an engine may quote the prompt in it
+			attrs = append(attrs, slog.String("reason", is.Reason), slog.Int("status", is.Status))
 		}
 	}
 	c.r.log.LogAttrs(context.Background(), level, "request ended", attrs...)
-	c.span.AddEvent(s.String(), trace.WithTimestamp(now))
+	c.span.AddEvent(is.State.String(), trace.WithTimestamp(is.Since))
 	c.span.SetAttributes(
-		attribute.String("baton.outcome", s.String()), attribute.Int("baton.attempts", t.Attempts),
+		attribute.String("baton.outcome", is.State.String()), attribute.Int("baton.attempts", t.Attempts),
 		attribute.String("baton.place", t.Place), attribute.String("baton.why", t.Why), attribute.Float64("baton.dispatch_seconds", t.Dispatch.Seconds()),
 	)
-	c.span.End(trace.WithTimestamp(now))
+	c.span.End(trace.WithTimestamp(is.Since))
+	c.r.past.add(is)
+	c.r.figures.End(is.ended(), is.Since)
 }
 
 // stop ends the call from outside: the client left, the deadline passed, the router stops.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"log/slog"
 	"math/rand/v2"
-	"slices"
 	"sync"
 	"time"
 
@@ -13,6 +12,7 @@ import (
 	"github.com/baton-llm/baton/internal/relay"
 	"github.com/baton-llm/baton/internal/wire"
 	"github.com/baton-llm/baton/router/resume"
+	"github.com/baton-llm/baton/router/series"
 	"github.com/prometheus/client_golang/prometheus"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/propagation"
@@ -51,6 +51,7 @@ type Deps struct {
 	Bodies     Bodies
 	Fleet      Fleet
 	Receiver   Receiver
+	Aim        series.Aim // what a request must keep to count as good, for people
 	Registerer prometheus.Registerer
 	Tracer     trace.Tracer
 	Log        *slog.Logger
@@ -86,6 +87,8 @@ type Router struct {
 	admission *admission
 	bodies    shelf
 	chores    chan chore
+	past      past
+	figures   *series.Series
 
 	mu      sync.Mutex
 	calls   map[uint64]*call
@@ -100,7 +103,7 @@ type Router struct {
 func New(cfg Config, name string, deps Deps) *Router {
 	r := &Router{
 		cfg: cfg, name: name, deps: deps, log: deps.Log, metrics: newMetrics(deps.Registerer),
-		admission: newAdmission(&cfg), chores: make(chan chore, maxChores), calls: map[uint64]*call{},
+		admission: newAdmission(&cfg), chores: make(chan chore, maxChores), figures: series.New(deps.Aim), calls: map[uint64]*call{},
 		// A new process under an old name must not use numbers that its queues remember.
 		stream: rand.Uint64N(1 << 48),
 	}
@@ -223,8 +226,10 @@ func (r *Router) open(ctx context.Context, req *Request, now time.Time) *call {
 	w3c.Inject(ctx, carrier)
 	c := &call{
 		r: r, req: req, ask: newAsk(req, now), admitted: now, span: span, parent: carrier["traceparent"],
-		wake: make(chan struct{}, 1), since: now, attempt: 1, again: true, timing: Timing{Attempts: 1, Whole: req.Whole},
+		wake: make(chan struct{}, 1), attempt: 1, again: true, timing: Timing{Attempts: 1, Whole: req.Whole},
 	}
+	r.figures.Pass(series.Arrived, req.Class, now)
+	c.enter(Queued, now, "")
 	r.mu.Lock()
 	r.stream++
 	c.stream = r.stream
@@ -270,27 +275,4 @@ func (r *Router) gone(worker string) {
 	for _, c := range r.inFlight() {
 		c.gone(worker)
 	}
-}
-
-// Info is one request in flight, for people.
-type Info struct {
-	ID      string
-	Model   string
-	State   State
-	Since   time.Time // of State
-	Attempt int
-	Worker  string // that has it now; empty: none
-}
-
-// Requests returns what is in flight, the longest waiting first.
-func (r *Router) Requests() []Info {
-	calls := r.inFlight()
-	slices.SortFunc(calls, func(a, b *call) int { return a.admitted.Compare(b.admitted) })
-	infos := make([]Info, len(calls))
-	for i, c := range calls {
-		c.mu.Lock()
-		infos[i] = Info{ID: c.req.ID, Model: c.req.Model, State: c.state, Since: c.since, Attempt: int(c.attempt), Worker: c.worker()}
-		c.mu.Unlock()
-	}
-	return infos
 }

@@ -90,7 +90,7 @@ func (p *process) worker(ctx context.Context, id string, role wire.Role, url str
 	announcer := fleet.NewAnnouncer(p.bus, p.cfg.Worker.Announce, func() wire.Announcement {
 		models, ready := probe.state()
 		return wire.Announcement{
-			ID: id, Role: acts.role(), Version: telemetry.Version(), Started: p.begun, Interval: p.cfg.Worker.Announce,
+			ID: id, Role: acts.role(), Able: acts.able, Version: telemetry.Version(), Started: p.begun, Interval: p.cfg.Worker.Announce,
 			Ready: ready, Leaving: ctx.Err() != nil, Models: models, Engine: url, Load: parts.load(),
 		}
 	}, log)

@@ -37,6 +37,7 @@ var leaves = map[string][]string{
 	"api/auth":                {"internal/wire"},
 	"router/schedule":         {"internal/config", "internal/wire"},
 	"router/resume":           {"internal/rawjson"},
+	"router/series":           {"internal/wire"},
 	"router/dispatch":         {"internal/bus", "internal/config", "internal/wire", "router/schedule"},
 	"internal/lawsim":         {"internal/enginesim", "internal/wire", "router/schedule"},
 	"internal/plan":           {"internal/config", "internal/enginesim", "internal/lawsim", "internal/wire", "router/schedule"},

@@ -46,7 +46,8 @@ type Load struct {
 // Announcement says that a process lives. Receivers forget it after three intervals.
 type Announcement struct {
 	ID       string        `json:"id"`
-	Role     Role          `json:"role"`
+	Role     Role          `json:"role"`          // that it acts in
+	Able     Role          `json:"able,omitzero"` // what its engine can do; "": as Role
 	Version  string        `json:"version"`
 	Started  time.Time     `json:"started"`
 	Interval time.Duration `json:"interval_ns"`

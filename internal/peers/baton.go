@@ -18,7 +18,10 @@ func batonUp(ctx context.Context, s *site, binary string) (*router, error) {
 	if r.addr, err = freeAddr(); err != nil {
 		return r, err
 	}
-	command := append([]string{binary, "up", "--listen=" + r.addr, "--prefill-urls=http://" + s.prefill, "--decode-urls=http://" + s.decode}, common...)
+	if r.admin, err = freeAddr(); err != nil {
+		return r, err
+	}
+	command := append([]string{binary, "up", "--listen=" + r.addr, "--api.admin_listen=" + r.admin, "--prefill-urls=http://" + s.prefill, "--decode-urls=http://" + s.decode}, common...)
 	r.how = "baton " + strings.Join(command[1:], " ")
 	if _, err := r.start(s, "up", nil, command...); err != nil {
 		return r, err

@@ -72,7 +72,7 @@ func TestBatonIsMeasured(t *testing.T) {
 
 	routers := []*router{{name: direct, addr: decode}, {name: "baton", addr: strings.Replace(strings.TrimPrefix(url, "http://"), "localhost", "127.0.0.1", 1)}}
 	loads := []cell{{Name: "c1", Conns: 2, Tokens: 64, Prompt: 200}, {Name: "streams", Conns: 20, Tokens: 5, Pace: time.Millisecond, Prompt: 200, Once: true}}
-	samples, err := rounds(t.Context(), routers, loads, 1, 100*time.Millisecond, t.Output())
+	samples, err := rounds(t.Context(), routers, loads, 1, 100*time.Millisecond, "", t.Output())
 	if err != nil {
 		t.Fatal(err)
 	}

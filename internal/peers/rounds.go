@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -26,8 +27,9 @@ type sample struct {
 	Error    string                   `json:"error,omitempty"`
 }
 
-// rounds plays every cell on every router, n times. The order within a cell turns from round to round.
-func rounds(ctx context.Context, routers []*router, cells []cell, n int, window time.Duration, out io.Writer) (samples []sample, err error) {
+// rounds plays every cell on every router, n times. The order within a cell turns from round to round. Profiles of those
+// that have them go to the folder of that name, if it is not empty.
+func rounds(ctx context.Context, routers []*router, cells []cell, n int, window time.Duration, profiles string, out io.Writer) (samples []sample, err error) {
 	for round := range n {
 		for _, c := range cells {
 			for i := range routers {
@@ -35,8 +37,9 @@ func rounds(ctx context.Context, routers []*router, cells []cell, n int, window 
 				if ctx.Err() != nil {
 					return samples, context.Cause(ctx)
 				}
+				profiled := profile(ctx, r, &c, window, profiles)
 				s, err := one(ctx, r, &c, window)
-				if err != nil {
+				if err := errors.Join(err, profiled()); err != nil {
 					return samples, err
 				}
 				s.Round = round

@@ -16,6 +16,7 @@ type router struct {
 	version   string
 	how       string // its command line, for readers
 	addr      string // of its endpoint
+	admin     string // where its profiles can be had; empty: nowhere
 	processes []*process
 }
 

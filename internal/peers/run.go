@@ -16,13 +16,14 @@ import (
 
 // runCommand measures.
 type runCommand struct {
-	Quick  bool          `help:"One short round, for development."`
-	Rounds int           `help:"Rounds." default:"5"`
-	Window time.Duration `help:"How long one load lasts." default:"5s"`
-	Cells  []string      `help:"Names of the loads; default: all." placeholder:"NAME"`
-	Only   []string      `help:"Names of the routers (a part is enough); default: all that can be had." placeholder:"NAME"`
-	Baton  string        `help:"Binary of baton; default: it is built." type:"path" placeholder:"FILE"`
-	Out    string        `help:"Where the figures go: FILE.json, FILE.md and FILE.svg." type:"path" default:"peers" placeholder:"FILE"`
+	Quick    bool          `help:"One short round, for development."`
+	Rounds   int           `help:"Rounds." default:"5"`
+	Window   time.Duration `help:"How long one load lasts." default:"5s"`
+	Cells    []string      `help:"Names of the loads; default: all." placeholder:"NAME"`
+	Only     []string      `help:"Names of the routers (a part is enough); default: all that can be had." placeholder:"NAME"`
+	Profiles string        `help:"Folder for profiles of baton as one process, during each load." type:"existingdir" placeholder:"FOLDER"`
+	Baton    string        `help:"Binary of baton; default: it is built." type:"path" placeholder:"FILE"`
+	Out      string        `help:"Where the figures go: FILE.json, FILE.md and FILE.svg." type:"path" default:"peers" placeholder:"FILE"`
 }
 
 // report is the file of figures.
@@ -100,7 +101,7 @@ func (c *runCommand) Run(ctx context.Context) error {
 	for _, s := range routers {
 		r.Routers = append(r.Routers, about{Name: s.name, Version: s.version, How: s.how, Split: s.split})
 	}
-	if r.Samples, err = rounds(ctx, routers, wanted, c.Rounds, c.Window, os.Stdout); err != nil {
+	if r.Samples, err = rounds(ctx, routers, wanted, c.Rounds, c.Window, c.Profiles, os.Stdout); err != nil {
 		return err
 	}
 	return r.write(c.Out)

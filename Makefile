@@ -1,8 +1,9 @@
 .DEFAULT_GOAL := help
 bin := $(shell go env GOPATH)/bin
 FUZZTIME ?= 20s
+PEERS ?= peers
 
-.PHONY: help run build test e2e-vllm reference lint fmt fuzz clients client-bench schemathesis vllm-cpu sim-check deploy-test image sbom ci
+.PHONY: help run build test e2e-vllm reference lint fmt fuzz clients client-bench peers schemathesis vllm-cpu sim-check deploy-test image sbom ci
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
@@ -39,6 +40,9 @@ vllm-cpu: ## a real vLLM without a GPU, for tests; prints its folder
 
 e2e-vllm: ## the end-to-end suite on real vLLM engines without a GPU; ten minutes
 	go test -tags e2e -count 1 -timeout 90m -v ./internal/e2evllm
+
+peers: ## baton and other routers side by side; installs them on the first run
+	go run ./internal/peers run --out $(PEERS)
 
 client-bench: ## vLLM's benchmark client against baton up
 	internal/clients/vllmbench/run

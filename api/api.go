@@ -30,6 +30,7 @@ import (
 // goroutine.
 type Answer interface {
 	Next(ctx context.Context) ([]byte, error)
+	More() bool
 	Timing() router.Timing
 	Usage() wire.EndInfo
 	Close()

@@ -1,6 +1,7 @@
 package router
 
 import (
+	"bytes"
 	"errors"
 	"math"
 	"sync"
@@ -9,6 +10,7 @@ import (
 	"github.com/baton-llm/baton/internal/relay"
 	"github.com/baton-llm/baton/internal/wire"
 	"github.com/baton-llm/baton/router/resume"
+	"github.com/prometheus/client_golang/prometheus"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/trace"
 )
@@ -69,9 +71,11 @@ type call struct {
 	lapse   time.Time          // when no decode worker takes the handle any more, while Handed; zero: not said
 	pieces  []piece            // of the answer, not read yet
 	pending int                // bytes in pieces
+	slab    []byte             // where the next pieces are copied to; its readers let go of it piece by piece
 	begun   bool               // the client can have a piece of the answer: another attempt must continue it
 	came    bool               // the current attempt's run has sent a piece of a stream: no other run
 	last    time.Time          // when the last piece of a stream came
+	gaps    prometheus.Observer
 	timing  Timing
 	handed  time.Time
 	end     wire.EndInfo
@@ -92,6 +96,22 @@ type piece struct {
 	run  relay.RunID // zero: of none, baton's own
 	seq  uint32
 	data []byte
+}
+
+// slabSize is how much memory is taken at once for the pieces of a stream: a few dozen events.
+const slabSize = 4 << 10
+
+// keep copies a payload, which is valid only during the call. It needs the lock.
+func (c *call) keep(payload []byte) []byte {
+	if len(payload) > slabSize/4 {
+		return bytes.Clone(payload)
+	}
+	if len(payload) > cap(c.slab)-len(c.slab) {
+		c.slab = make([]byte, 0, slabSize)
+	}
+	from := len(c.slab)
+	c.slab = append(c.slab, payload...)
+	return c.slab[from:len(c.slab):len(c.slab)]
 }
 
 // to moves to a state that is not final. It needs the lock.

@@ -1,7 +1,6 @@
 package router
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"time"
@@ -186,7 +185,7 @@ func (c *call) data(id relay.RunID, f *wire.Frame, now time.Time) (bool, func())
 	}
 	c.came = c.req.Streaming
 	if payload != nil {
-		c.pieces = append(c.pieces, piece{run: id, seq: seq, data: bytes.Clone(payload)})
+		c.pieces = append(c.pieces, piece{run: id, seq: seq, data: c.keep(payload)})
 		c.pending += len(payload)
 	}
 	if !c.req.Streaming || payload == nil {
@@ -195,7 +194,7 @@ func (c *call) data(id relay.RunID, f *wire.Frame, now time.Time) (bool, func())
 	if !c.begun {
 		c.begin(now)
 	} else {
-		c.r.metrics.interToken.WithLabelValues(c.req.Class.String()).Observe(now.Sub(c.last).Seconds())
+		c.gaps.Observe(now.Sub(c.last).Seconds())
 	}
 	c.last = now
 	c.poke()

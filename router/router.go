@@ -195,7 +195,7 @@ func (r *Router) Do(ctx context.Context, req *Request) (*Answer, error) {
 		c.release()
 		return nil, err
 	}
-	return &Answer{c}, nil
+	return &Answer{c: c}, nil
 }
 
 // servable refuses a model that no worker served lately. One whose workers are away for the
@@ -215,6 +215,7 @@ func (r *Router) open(ctx context.Context, req *Request, now time.Time) *call {
 	c := &call{
 		r: r, req: req, ask: newAsk(req, now), admitted: now, span: r.startSpan(ctx, req, now),
 		wake: make(chan struct{}, 1), attempt: 1, again: true, timing: Timing{Attempts: 1, Whole: req.Whole},
+		gaps: r.metrics.interToken.WithLabelValues(req.Class.String()),
 	}
 	r.figures.Pass(series.Arrived, req.Class, now)
 	c.enter(Queued, now, "")

@@ -44,10 +44,13 @@ type commands struct {
 type upCommand struct {
 	serving
 
-	Engine         string   `help:"sim or vllm: simulated engines, or vllm serve processes that baton starts." placeholder:"KIND"`
+	Engine         string   `help:"sim, vllm or external: simulated engines, vllm serve processes that baton starts, or engines that run already." placeholder:"KIND"`
 	Prefill        string   `help:"Number of prefill engines." placeholder:"N"`
 	Decode         string   `help:"Number of decode engines." placeholder:"N"`
 	Both           string   `help:"Number of engines that do both." placeholder:"N"`
+	PrefillURLs    string   `name:"prefill-urls" help:"Prefill engines that run already, such as http://gpu-a:8100,http://gpu-b:8100." placeholder:"URLS"`
+	DecodeURLs     string   `name:"decode-urls" help:"Decode engines that run already." placeholder:"URLS"`
+	BothURLs       string   `name:"both-urls" help:"Engines that run already and do both." placeholder:"URLS"`
 	Model          string   `help:"Model folder or id for vLLM." placeholder:"MODEL"`
 	PrefillGPUs    string   `name:"prefill-gpus" help:"GPUs of the prefill engines, such as 0-3." placeholder:"LIST"`
 	DecodeGPUs     string   `name:"decode-gpus" help:"GPUs of the decode engines, such as 4-7." placeholder:"LIST"`
@@ -224,6 +227,12 @@ func (c *commands) shorthands(flags map[string]string) {
 	set("sim.role", c.Engine.Role)
 	set("sim.model", c.Engine.Model)
 	set("up.engine", c.Up.Engine)
+	set("up.prefill_urls", c.Up.PrefillURLs)
+	set("up.decode_urls", c.Up.DecodeURLs)
+	set("up.both_urls", c.Up.BothURLs)
+	if c.Up.PrefillURLs+c.Up.DecodeURLs+c.Up.BothURLs != "" {
+		set("up.engine", "external")
+	}
 	set("up.prefill", c.Up.Prefill)
 	set("up.decode", c.Up.Decode)
 	set("up.both", c.Up.Both)

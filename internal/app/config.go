@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"time"
 
 	"github.com/baton-llm/baton/api"
@@ -47,10 +48,14 @@ type Config struct {
 
 // Up says what `baton up` starts beside the frontend and the embedded NATS server.
 type Up struct {
-	Engine  string `yaml:"engine" help:"what the workers front: sim (simulated engines in this process) or vllm (vllm serve processes that it starts)"`
+	Engine  string `yaml:"engine" help:"what the workers front: sim (simulated engines in this process), vllm (vllm serve processes that it starts) or external (engines that others run, at the URLs below)"`
 	Prefill int    `yaml:"prefill" help:"prefill workers, each with an engine of its own; with vllm on GPUs vllm.prefill_gpus says how many"`
 	Decode  int    `yaml:"decode" help:"decode workers, likewise"`
 	Both    int    `yaml:"both" help:"workers of both kinds, likewise: what the aggregated mode needs"`
+
+	PrefillURLs []string `yaml:"prefill_urls" help:"with external: URLs of the prefill engines, a worker for each"`
+	DecodeURLs  []string `yaml:"decode_urls" help:"with external: URLs of the decode engines, likewise"`
+	BothURLs    []string `yaml:"both_urls" help:"with external: URLs of engines that do both, likewise"`
 
 	PrefillBatch int `yaml:"prefill_batch" help:"most tokens in one iteration of a prefill engine (vLLM: max_num_batched_tokens); 0: the engine's default"`
 	DecodeBatch  int `yaml:"decode_batch" help:"most tokens in one iteration of a decode engine; 0: the engine's default"`
@@ -65,8 +70,9 @@ type Up struct {
 
 // What up.engine can be; empty is sim.
 const (
-	engineSim  = "sim"
-	engineVLLM = "vllm"
+	engineSim      = "sim"
+	engineVLLM     = "vllm"
+	engineExternal = "external"
 )
 
 // Worker is what worker processes of all kinds have in common.
@@ -122,9 +128,10 @@ func (c *Config) Validate() error {
 
 func (u *Up) validate() error {
 	var err error
-	if u.Engine != "" && u.Engine != engineSim && u.Engine != engineVLLM {
-		err = fmt.Errorf("up.engine is %q, want sim or vllm", u.Engine)
+	if !slices.Contains([]string{"", engineSim, engineVLLM, engineExternal}, u.Engine) {
+		err = fmt.Errorf("up.engine is %q, want sim, vllm or external", u.Engine)
 	}
+	err = errors.Join(err, u.validateURLs())
 	if min(u.Prefill, u.Decode, u.Both) < 0 || u.Both == 0 && min(u.Prefill, u.Decode) == 0 {
 		err = errors.Join(err, fmt.Errorf("up.prefill is %d, up.decode %d and up.both %d, want 1 or more of prefill and decode, or of both", u.Prefill, u.Decode, u.Both))
 	}

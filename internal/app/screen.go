@@ -18,7 +18,7 @@ func isTerminal(w io.Writer) bool {
 	return ok && term.IsTerminal(int(file.Fd()))
 }
 
-// model is what clients call the model of `baton up`.
+// model is what clients call the model of `baton up`; engines that others run have to be asked.
 func (c *Config) model() string {
 	if c.Up.Engine == engineVLLM {
 		return c.VLLM.ServedName()
@@ -51,16 +51,18 @@ func (d *deployment) ui() string {
 }
 
 // printScreen says once what runs where, what to try, and how to stop.
-func printScreen(w io.Writer, cfg *Config, addr net.Addr, d *deployment) {
+func printScreen(w io.Writer, cfg *Config, addr net.Addr, d *deployment, model string) {
 	base := baseURL(cfg, addr)
 	nats := "embedded, no port opened"
 	if cfg.Embedded.Listen != "" {
 		nats = "embedded, " + d.nats.ClientURL()
 	}
-	model := cfg.model()
 	what := fmt.Sprintf("%s (simulated, profile %s)", model, cfg.Sim.Profile)
-	if cfg.Up.Engine == engineVLLM {
+	switch cfg.Up.Engine {
+	case engineVLLM:
 		what = fmt.Sprintf("%s (vLLM on %s)", model, cfg.VLLM.Device)
+	case engineExternal:
+		what = model
 	}
 	fmt.Fprintf(w, `
   baton is up.
@@ -108,12 +110,12 @@ type readyEngine struct {
 }
 
 // writeReady writes up.ready_file, at once as a whole.
-func writeReady(cfg *Config, addr net.Addr, d *deployment) error {
+func writeReady(cfg *Config, addr net.Addr, d *deployment, model string) error {
 	file := cfg.Up.ReadyFile
 	if file == "" {
 		return nil
 	}
-	r := readiness{URL: baseURL(cfg, addr), UI: d.ui(), Model: cfg.model(), PID: os.Getpid()}
+	r := readiness{URL: baseURL(cfg, addr), UI: d.ui(), Model: model, PID: os.Getpid()}
 	for _, f := range d.fronts() {
 		r.Engines = append(r.Engines, readyEngine{Name: f.engine, Role: f.role, Worker: f.worker, URL: f.url})
 	}

@@ -47,6 +47,9 @@ var leaves = map[string][]string{
 	"internal/bench/report":   {"internal/bench"},
 	"internal/sse":            {},
 	"internal/chaos":          {"internal/enginesim"},
+	"internal/peers":          {"internal/peers/load", "internal/peers/stub"},
+	"internal/peers/load":     {},
+	"internal/peers/stub":     {},
 	"internal/supervise":      {"internal/config"},
 	"internal/vllm":           {"internal/config", "internal/wire"},
 }

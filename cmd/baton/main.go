@@ -39,6 +39,8 @@ type commands struct {
 	NATS     natsCommand     `cmd:"" name:"nats" help:"Run a NATS server, or print what a server has to know of baton."`
 	Cfg      configCommand   `cmd:"" name:"config" help:"Print or check settings."`
 	Version  struct{}        `cmd:"" help:"Print the version."`
+
+	operatorCommands
 }
 
 type upCommand struct {
@@ -197,8 +199,8 @@ func run(ctx context.Context, args []string) error {
 	case "version":
 		fmt.Println("baton", telemetry.Version())
 		return nil
-	default:
-		return fmt.Errorf("command %q is not handled", name)
+	default: // those of operators
+		return parsed.Run(&session{ctx: ctx, cfg: &cfg, out: os.Stdout, logs: os.Stderr})
 	}
 }
 

@@ -27,6 +27,7 @@ type process struct {
 	bus    *bus.Bus
 	begun  time.Time
 	flush  func(context.Context) error // of the tracer
+	single bool                        // its one worker may end it
 }
 
 // inProcess opens connections to a NATS server in this process.

@@ -120,14 +120,14 @@ func (w *Worker) take(ctx context.Context, job *wire.DecodeJob) (release func(),
 	if a := job.Assignment; a != nil {
 		kv -= min(max(0, a.Shared), r.Tokens-1)
 	}
-	release, err = w.room.Enter(ctx, kv, kv, nil)
+	leave, err := w.room.Enter(ctx, kv, kv, nil)
 	if err != nil || !job.Assignment.Lent() {
-		return release, err
+		return leave, err
 	}
 	w.lent.Add(1)
 	return sync.OnceFunc(func() {
 		w.lent.Add(-1)
-		release()
+		leave()
 	}), nil
 }
 

@@ -34,6 +34,7 @@ func (r *Router) Waiting(request []byte) ([]byte, error) {
 		return nil, errors.New("want the prefill or the decode queue")
 	}
 	var answer wire.QueueAnswer
+	classes := [...]wire.ClassWaiting{{Class: wire.Interactive}, {Class: wire.Standard}, {Class: wire.Batch}}
 	for _, c := range r.inFlight() {
 		if ask.Class != nil && *ask.Class != c.req.Class {
 			continue
@@ -44,6 +45,10 @@ func (r *Router) Waiting(request []byte) ([]byte, error) {
 		}
 		answer.Total++
 		answer.Requests = append(answer.Requests, w)
+		at := &classes[min(int(w.Class), len(classes)-1)]
+		if at.Waiting++; at.Oldest.IsZero() || w.Admitted.Before(at.Oldest) {
+			at.Oldest = w.Admitted
+		}
 		if ask.Purge && c.purge(state) {
 			answer.Purged++
 		}
@@ -51,6 +56,7 @@ func (r *Router) Waiting(request []byte) ([]byte, error) {
 	if ask.Purge {
 		r.log.Warn("queue purged by an operator", slog.String("queue", string(ask.Line)), slog.Int("requests", answer.Purged))
 	}
+	answer.Classes = slices.DeleteFunc(classes[:], func(c wire.ClassWaiting) bool { return c.Waiting == 0 })
 	slices.SortFunc(answer.Requests, func(a, b wire.Waiting) int { return a.Admitted.Compare(b.Admitted) })
 	answer.Requests = answer.Requests[:min(len(answer.Requests), max(0, ask.Most), wire.MostWaiting)]
 	return json.Marshal(answer)

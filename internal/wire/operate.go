@@ -34,9 +34,17 @@ const MostWaiting = 1000
 
 // QueueAnswer is a frontend's answer to a QueueAsk.
 type QueueAnswer struct {
-	Total    int       `json:"total"`              // that wait and match
-	Purged   int       `json:"purged,omitzero"`    // of them, ended by this
-	Requests []Waiting `json:"requests,omitempty"` // the oldest of them, the oldest first
+	Total    int            `json:"total"`              // that wait and match
+	Classes  []ClassWaiting `json:"classes,omitempty"`  // of them, where any wait
+	Purged   int            `json:"purged,omitzero"`    // of them, ended by this
+	Requests []Waiting      `json:"requests,omitempty"` // the oldest of them, the oldest first
+}
+
+// ClassWaiting is what waits of one class.
+type ClassWaiting struct {
+	Class   Class     `json:"class"`
+	Waiting int       `json:"waiting"`
+	Oldest  time.Time `json:"oldest"` // when it was admitted
 }
 
 // Waiting is a request that waits, without a word of its prompt.

@@ -3,6 +3,8 @@ package decode
 import (
 	"context"
 	"log/slog"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/baton-llm/baton/internal/engine"
@@ -67,6 +69,7 @@ type Worker struct {
 	id      string
 	deps    Deps
 	room    *worker.Room
+	lent    atomic.Int64 // jobs in room that are lent or kept
 	metrics *metrics
 	log     *slog.Logger
 }
@@ -104,7 +107,7 @@ func (w *Worker) Run(ctx context.Context) error {
 // Load is the worker's own view of its work. Safe for concurrent use.
 func (w *Worker) Load() wire.Load {
 	jobs, tokens, capacity := w.room.Used()
-	return wire.Load{Running: jobs, Tokens: tokens, Capacity: capacity, Slots: w.cfg.Slots}
+	return wire.Load{Running: jobs, Tokens: tokens, Capacity: capacity, Slots: w.cfg.Slots, Waiting: w.room.Waiting(), Lent: int(w.lent.Load())}
 }
 
 const capacityEvery = 10 * time.Second
@@ -118,7 +121,15 @@ func (w *Worker) take(ctx context.Context, job *wire.DecodeJob) (release func(),
 	if a := job.Assignment; a != nil {
 		kv -= min(max(0, a.Shared), r.Tokens-1)
 	}
-	return w.room.Enter(ctx, kv, kv, nil)
+	leave, err := w.room.Enter(ctx, kv, kv, nil)
+	if err != nil || !job.Assignment.Lent() {
+		return leave, err
+	}
+	w.lent.Add(1)
+	return sync.OnceFunc(func() {
+		w.lent.Add(-1)
+		leave()
+	}), nil
 }
 
 // report is how a job stands when it comes.

@@ -96,8 +96,8 @@ type Router struct {
 }
 
 // New makes the router of the frontend called name; Run makes it work. Its owner hands frames of
-// wire.FramesSubject(name) to the receiver, requests on wire.BodySubject(name) to Body and messages on
-// wire.RefuseSubject(name) to Refused.
+// wire.FramesSubject(name) to the receiver, requests on wire.BodySubject(name) to Body and on
+// wire.QueueSubject(name) to Waiting, and messages on wire.RefuseSubject(name) to Refused.
 func New(cfg Config, name string, deps Deps) *Router {
 	r := &Router{
 		cfg: cfg, name: name, deps: deps, log: deps.Log, metrics: newMetrics(deps.Registerer),

@@ -84,6 +84,12 @@ func (p *process) frontend(ctx context.Context, ln net.Listener, ready func()) e
 		return fmt.Errorf("answer requests for bodies: %w", err)
 	}
 	defer stopBodies()
+	stopAsks, err := p.bus.Answer(wire.QueueSubject(id), route.Waiting)
+	if err != nil {
+		_ = ln.Close()
+		return fmt.Errorf("answer questions about the queue: %w", err)
+	}
+	defer stopAsks()
 	stopRefusals, err := p.bus.Subscribe(wire.RefuseSubject(id), route.Refused)
 	if err != nil {
 		_ = ln.Close()

@@ -352,7 +352,7 @@ vllm:num_requests_running{
 `)
 	}, nil)
 	got, err := c.Metrics(bounded(t))
-	if want := (engine.Metrics{Running: 7, Waiting: 2, KVUsage: .25, CapacityTokens: 16384}); err != nil || got != want {
+	if want := (engine.Metrics{Running: 7, Waiting: 2, KVUsage: .25, CapacityTokens: 16384, BlockSize: 16}); err != nil || got != want {
 		t.Errorf("Metrics = %+v, %v; want %+v", got, err, want)
 	}
 }

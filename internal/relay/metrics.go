@@ -15,7 +15,7 @@ type senderMetrics struct {
 }
 
 func newSenderMetrics(reg prometheus.Registerer) senderMetrics {
-	return senderMetrics{
+	m := senderMetrics{
 		sent:   counter(reg, "baton_frames_sent_total", "Frames that runs have sent, each counted once."),
 		resent: counter(reg, "baton_frames_resent_total", "Frames sent again, because they were asked for or not acknowledged."),
 		perPublish: shared(reg, prometheus.NewHistogram(histogram.Of(
@@ -26,6 +26,10 @@ func newSenderMetrics(reg prometheus.Registerer) senderMetrics {
 		}, []string{"by"})),
 		lost: counter(reg, "baton_frame_batches_lost_total", "Batches of frames or controls of a worker that could not be published."),
 	}
+	for _, by := range []string{byFrontend, byFrontendGone} {
+		m.cancelled.WithLabelValues(by)
+	}
+	return m
 }
 
 type receiverMetrics struct {

@@ -100,7 +100,7 @@ func eval[T any](p *tab, js string) T {
 // until waits for an expression to be true.
 func (p *tab) until(what, js string) {
 	p.t.Helper()
-	limit := time.After(20 * time.Second)
+	limit := time.After(30 * time.Second)
 	for !eval[bool](p, js) {
 		select {
 		case <-time.After(50 * time.Millisecond):
@@ -165,13 +165,21 @@ func TestTheLivePageInABrowser(t *testing.T) {
 	}
 	page.shoot("idle", false)
 
+	requests, words := 12, 1200
+	if *shots != "" {
+		requests, words = 600, 6000
+	}
 	var load errgroup.Group
-	for i := range 12 {
+	for i := range requests {
 		load.Go(func() error {
-			body := chatBody(cfg.Sim.Model, fmt.Sprintf("%d %s", i, strings.Repeat("word ", 100*i)), 40)
+			body := chatBody(cfg.Sim.Model, fmt.Sprintf("%d %s", i, strings.Repeat("word ", words*(i%10+1)/10)), 40)
 			_, err := streamChat(t.Context(), http.DefaultClient, base, body)
 			return err
 		})
+	}
+	if *shots != "" {
+		page.until("a third of a burst", fmt.Sprintf(`document.querySelectorAll(".state.done").length > 20 && parseInt(document.querySelector("#tiles dd").textContent) < %d`, requests*2/3))
+		page.shoot("burst", true)
 	}
 	if err := load.Wait(); err != nil {
 		t.Fatal(err)
@@ -218,7 +226,7 @@ func TestTheLivePageInABrowser(t *testing.T) {
 			}
 		}
 		if theme == "dark" {
-			page.shoot("dark", true)
+			page.shoot("dark", false)
 		}
 	}
 	if found := eval[[]string](page, nameless); len(found) > 0 {

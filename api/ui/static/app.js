@@ -2,7 +2,7 @@ import { Chart } from "./chart.js";
 import { chat } from "./chat.js";
 import { h, render } from "./dom.js";
 import { flow, queues } from "./flow.js";
-import { count, none, percent, rate, seconds, short } from "./format.js";
+import { ago, count, none, percent, rate, seconds, short, tick } from "./format.js";
 import { requests } from "./requests.js";
 import { problem, watch } from "./stream.js";
 import { workers } from "./workers.js";
@@ -43,7 +43,7 @@ function tiles({ requests: r, last_minute: m, policy: p }) {
     tile("In flight", count(r.in_flight), r.max_in_flight ? `of ${short(r.max_in_flight)} admitted` : "no bound"),
     tile("Requests done", rate(m.requests_per_second), "mean of the last minute"),
     tile("TTFT, median", seconds(m.ttft_p50_seconds), `p99 ${seconds(m.ttft_p99_seconds)}`, over(m.ttft_p50_seconds, p.slo_ttft_seconds)),
-    tile("TPOT, median", seconds(m.tpot_p50_seconds), `p99 ${seconds(m.tpot_p99_seconds)}, SLO ${seconds(p.slo_tpot_seconds, none)}`, over(m.tpot_p50_seconds, p.slo_tpot_seconds)),
+    tile("TPOT, median", seconds(m.tpot_p50_seconds), `p99 ${seconds(m.tpot_p99_seconds)}, SLO ${tick(seconds(p.slo_tpot_seconds, none))}`, over(m.tpot_p50_seconds, p.slo_tpot_seconds)),
     tile("Goodput", percent(m.goodput), "of requests within the SLO", m.goodput !== null && m.goodput < 0.9 ? "over" : ""),
     tile("Output", `${short(Math.round(m.completion_tokens_per_second))} tok/s`, `input ${short(Math.round(m.prompt_tokens_per_second))} tok/s`),
   ];
@@ -54,7 +54,7 @@ function banners() {
   const died = state.departed.filter((d) => d.why === "silent" && d.ago_seconds < 120 && !dismissed.has(d.id));
   return [
     state.missing.length > 0 && h("p", { key: "missing", class: "banner", "data-kind": "bad" }, h("b", {}, "Requests cannot be served: "), `${state.missing.join("; ")}.`),
-    died.map((d) => h("p", { key: d.id, class: "banner", "data-kind": "bad" }, h("span", {}, h("b", {}, `${d.role === "frontend" ? "Frontend" : "Worker"} ${d.id} died`), ` ${seconds(d.ago_seconds)} ago. What it had is tried again by others.`),
+    died.map((d) => h("p", { key: d.id, class: "banner", "data-kind": "bad" }, h("span", {}, h("b", {}, `${d.role === "frontend" ? "Frontend" : "Worker"} ${d.id} died`), ` ${ago(d.ago_seconds)} ago. What it had is tried again by others.`),
       h("button", { class: "quiet", type: "button", "aria-label": `Dismiss the news of ${d.id}`, onclick: () => { dismissed.add(d.id); draw(); } }, "Dismiss"))),
   ];
 }
@@ -89,7 +89,7 @@ function draw() {
   $("send").disabled = state.models.length === 0;
   list();
   for (const c of charts) c.show(state);
-  $("who").textContent = `${state.frontend.id} · ${state.policy.mode} · up ${seconds(state.frontend.uptime_seconds)}`;
+  $("who").textContent = `${state.frontend.id} · ${state.policy.mode} · up ${ago(state.frontend.uptime_seconds)}`;
 }
 
 let status = "";

@@ -1,6 +1,6 @@
 // Lines over the last minutes, in SVG of the size that there is.
 import { h, render } from "./dom.js";
-import { none } from "./format.js";
+import { none, tick } from "./format.js";
 
 const height = 150;
 const pad = { left: 52, right: 10, top: 10, bottom: 22 };
@@ -60,31 +60,29 @@ export class Chart {
       h("div", { class: "chart-head" },
         h("h3", {}, this.title),
         h("p", { class: "keys" }, lines.map((l) => h("span", { key: l.name }, h("i", { class: l.cls }), l.name, " ", h("b", {}, value(l)))),
-          limit > 0 && h("span", { key: "limit" }, h("i", { class: "limit" }), "SLO ", h("b", {}, this.format(limit))))),
+          limit > 0 && h("span", { key: "limit" }, h("i", { class: "limit" }), "SLO ", h("b", {}, tick(this.format(limit)))))),
       h("svg", { width, height, viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": `${this.title}, ${quiet ? "nothing yet" : `now ${words}`}${limit > 0 ? `, SLO ${this.format(limit)}` : ""}` },
         [0, 0.5, 1].map((part) => [
           h("line", { class: "grid", x1: pad.left, x2: width - pad.right, y1: y(part * top), y2: y(part * top) }),
-          h("text", { class: "tick", x: pad.left - 8, y: y(part * top) + 4, "text-anchor": "end" }, quiet && part > 0 ? "" : this.format(part * top)),
+          h("text", { class: "tick", x: pad.left - 8, y: y(part * top) + 4, "text-anchor": "end" }, quiet && part > 0 ? "" : tick(this.format(part * top))),
         ]),
         [0, 0.2, 0.4, 0.6, 0.8, 1].map((part) => h("text", { class: "tick", x: pad.left + part * (width - pad.left - pad.right), y: height - 4, "text-anchor": part === 1 ? "end" : part === 0 ? "start" : "middle" },
           part === 1 ? "now" : `−${Math.round(minutes * (1 - part))} min`)),
         limit > 0 && h("line", { class: "limit", x1: pad.left, x2: width - pad.right, y1: y(limit), y2: y(limit) }),
-        lines.map((l) => h("path", { class: `line ${l.cls}`, d: this.path(l.values, x, y) })),
+        lines.map((l) => [h("path", { class: `line ${l.cls}`, d: this.path(l.values, x, y) }), h("path", { class: `dots ${l.cls}`, d: this.dots(l.values, x, y) })]),
         at !== null && h("line", { class: "cursor", x1: x(at), x2: x(at), y1: pad.top, y2: height - pad.bottom }),
         quiet && h("text", { class: "tick", x: (pad.left + width) / 2, y: height / 2, "text-anchor": "middle" }, "No request ended in the last five minutes")),
       h("p", { class: "facts" }, at === null ? this.note(this.state) : `${Math.round((n - 1 - at) * series.step_seconds)} s ago`),
     ]);
   }
 
-  /** path breaks off where there is no value; a value alone is a dot. */
+  /** path breaks off where there is no value. */
   path(values, x, y) {
-    let d = "";
-    values.forEach((v, i) => {
-      if (v === null) return;
-      const joined = i > 0 && values[i - 1] !== null;
-      d += `${joined ? "L" : "M"}${x(i).toFixed(1)} ${y(v).toFixed(1)}`;
-      if (!joined && (values[i + 1] ?? null) === null) d += "h0.01";
-    });
-    return d;
+    return values.map((v, i) => (v === null ? "" : `${(values[i - 1] ?? null) === null ? "M" : "L"}${x(i).toFixed(1)} ${y(v).toFixed(1)}`)).join("");
+  }
+
+  /** dots are the values that stand alone. */
+  dots(values, x, y) {
+    return values.map((v, i) => (v === null || (values[i - 1] ?? values[i + 1] ?? null) !== null ? "" : `M${x(i).toFixed(1)} ${y(v).toFixed(1)}h0.01`)).join("");
   }
 }

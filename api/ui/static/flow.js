@@ -1,6 +1,6 @@
 // The way of requests through the deployment, and what waits in its queues.
 import { h } from "./dom.js";
-import { bytes, count, percent, plural, rate, seconds, short } from "./format.js";
+import { ago, bytes, count, percent, plural, rate, seconds, short } from "./format.js";
 
 const sum = (list, of) => list.reduce((n, x) => n + of(x), 0);
 const dense = 16; // workers of a role, from which on they are shown small
@@ -41,7 +41,7 @@ function worker(w) {
 
 const ghost = (d) => h("li", { key: d.id, class: `worker gone ${d.why}` },
   h("div", { class: "worker-name", title: d.id }, lamp("silent"), h("b", {}, d.id), h("em", {}, d.why === "silent" ? "died" : d.why)),
-  h("p", { class: "why" }, d.why === "silent" ? `No word for long enough ${seconds(d.ago_seconds)} ago. Its requests were tried again elsewhere.` : `${seconds(d.ago_seconds)} ago.`));
+  h("p", { class: "why" }, d.why === "silent" ? `Counted as dead ${ago(d.ago_seconds)} ago. What it had is tried again elsewhere.` : `${ago(d.ago_seconds)} ago.`));
 
 /** recent are those that went a short while ago: the last minute, or two for a death. */
 const recent = (d) => d.ago_seconds < (d.why === "silent" ? 120 : 60) && d.why !== "replaced";

@@ -9,12 +9,18 @@ export function seconds(x, zero = "0 s") {
   if (x === null || x === undefined) return none;
   if (x === 0) return zero;
   if (x < 0.001) return "< 1 ms";
-  if (x < 1) return `${digits(x * 1000).replace(/\.?0+$/, (m) => (m.startsWith(".") ? "" : m))} ms`;
+  if (x < 1) return `${digits(x * 1000)} ms`;
   if (x < 90) return `${digits(x)} s`;
   if (x < 5400) return `${Math.floor(x / 60)} min ${Math.round(x % 60)} s`;
   if (x < 172800) return `${Math.floor(x / 3600)} h ${Math.round((x % 3600) / 60)} min`;
   return `${Math.floor(x / 86400)} d`;
 }
+
+/** ago is a time that need not be exact. */
+export const ago = (x) => seconds(x < 90 ? Math.round(x) : x).replace(/\.\d+/, "");
+
+/** tick is the value of an axis: without zeros that say nothing. */
+export const tick = (text) => text.replace(/(\.\d*?)0+(?=\D)/, "$1").replace(/\.(?=\D)/, "");
 
 export const count = (n) => n.toLocaleString("en-US");
 

@@ -2,7 +2,7 @@
 import { h } from "./dom.js";
 import { count, none, plural, seconds } from "./format.js";
 
-const shown = 60; // rows at a time
+const shown = () => (innerWidth < 860 ? 15 : 40); // rows at a time
 const open = new Set(); // ids whose details are shown
 
 const texts = (r) => [r.id, r.model, r.tenant, r.class, r.state, r.path, r.why, r.worker, r.prefill_worker, r.decode_worker, r.reason].join(" ").toLowerCase();
@@ -62,7 +62,7 @@ export function requests(state, filter, show, act) {
     return h("p", { class: "empty" }, "No request has come to this frontend yet. Send one from the playground below, or point a client at this frontend’s OpenAI endpoint.");
   }
   if (found.length === 0) return h("p", { class: "empty" }, `None of ${plural(all.length, "request")} fits the filter.`);
-  const rows = found.slice(0, shown);
+  const rows = found.slice(0, shown());
   const longest = Math.max(0.001, ...rows.map((r) => r.total_seconds));
   const heads = [["request", ""], ["state", ""], ["path", ""], ["class", ""], ["TTFT", "n"], ["total", "n"], [`where the time went, up to ${seconds(longest)}`, ""]];
   return [

@@ -1,7 +1,7 @@
 // One row a worker, with all that is known of it.
 import { h } from "./dom.js";
 import { lamp, name, tags } from "./flow.js";
-import { count, none, percent, seconds, short } from "./format.js";
+import { ago, count, none, percent, seconds, short } from "./format.js";
 
 const cell = (label, cls, ...children) => h("td", { class: cls, "data-label": label }, ...children);
 
@@ -18,7 +18,7 @@ function row(w) {
     cell("TPOT", "n", seconds(w.tpot_seconds, none)),
     cell("lending", "", marks.length > 0 ? h("span", { class: "tags" }, marks) : none),
     cell("engine", "url", w.engine_url),
-    cell("heard", "n", `${seconds(w.last_heard_seconds)} ago`));
+    cell("heard", "n", `${ago(w.last_heard_seconds)} ago`));
 }
 
 export function workers(state) {

@@ -107,7 +107,7 @@ func eval[T any](p *tab, js string) T {
 // until waits for an expression to be true.
 func (p *tab) until(what, js string) {
 	p.t.Helper()
-	limit := time.After(30 * time.Second)
+	limit := time.After(45 * time.Second)
 	for !eval[bool](p, js) {
 		select {
 		case <-time.After(50 * time.Millisecond):
@@ -164,7 +164,7 @@ func TestTheLivePageInABrowser(t *testing.T) {
 	cfg.Up.UI = "127.0.0.1:0"
 	cfg.Sim.TimeScale = 20
 	if *shots != "" {
-		cfg.Up.Prefill, cfg.Up.Decode = 4, 4
+		cfg.Up.Prefill, cfg.Up.Decode, cfg.Sim.TimeScale = 4, 4, 6 // a burst that takes long enough to be seen
 	}
 	base, d := startUp(t, cfg)
 	page := browse(t, d.ui())
@@ -188,7 +188,7 @@ func TestTheLivePageInABrowser(t *testing.T) {
 		})
 	}
 	if *shots != "" {
-		page.until("a third of a burst", fmt.Sprintf(`document.querySelectorAll(".state.done").length > 20 && parseInt(document.querySelector("#tiles dd").textContent) < %d`, requests*2/3))
+		page.until("a burst", fmt.Sprintf(`document.querySelectorAll(".state.done").length > 20 && parseInt(document.querySelector("#tiles dd").textContent) < %d`, requests*3/4))
 		page.size(1440, 1300)
 		page.shoot("burst", false)
 		page.size(1440, 900)

@@ -2,9 +2,7 @@ package router
 
 import (
 	"bytes"
-	"context"
 	"errors"
-	"log/slog"
 	"math"
 	"sync"
 	"time"
@@ -14,7 +12,6 @@ import (
 	"github.com/baton-llm/baton/router/resume"
 	"github.com/prometheus/client_golang/prometheus"
 	"go.opentelemetry.io/otel/attribute"
-	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/trace"
 )
 
@@ -48,7 +45,6 @@ type call struct {
 	stream   uint64
 	admitted time.Time
 	span     trace.Span
-	parent   string        // traceparent for jobs
 	wake     chan struct{} // of the one waiting goroutine; buffers one
 
 	mu      sync.Mutex // never held while the receiver or the router's table is called
@@ -63,6 +59,8 @@ type call struct {
 	avoid   []string           // workers that had an attempt which failed, the last one last
 	again   bool               // Do shall publish the current attempt; no frame of it can have come
 	job     receipt            // of the current attempt
+	queued  trace.Span         // of the current attempt while no worker has it; nil: not in the queue
+	parent  string             // of the current attempt's job: the traceparent
 	ask     ask                // what the current attempt asks for
 	sent    *resume.Transcript // of a stream that can be continued; nil: of none
 	prefill relay.RunID        // adopted; zero: none
@@ -119,6 +117,7 @@ func (c *call) keep(payload []byte) []byte {
 // to moves to a state that is not final. It needs the lock.
 func (c *call) to(s State, now time.Time, worker string) {
 	c.enter(s, now, worker)
+	c.dequeue(now, "")
 	c.span.AddEvent(s.String(), trace.WithTimestamp(now),
 		trace.WithAttributes(attribute.String("baton.worker", worker), attribute.Int64("baton.attempt", int64(c.attempt))))
 }
@@ -141,6 +140,7 @@ func (c *call) finish(s State, err error, now time.Time) (settle func()) {
 	// the engines free its blocks. The one that was read is not.
 	wanted := c.split && (s != Done || c.attempt > 1 || c.whole)
 	c.detach = nil
+	c.dequeue(now, reasonOf(err))
 	c.poke()
 	return func() {
 		if detach != nil {
@@ -161,36 +161,6 @@ func (c *call) worker() string {
 		return c.decode.Worker
 	}
 	return c.prefill.Worker
-}
-
-// record is the one log line, metric, span end and entry among the past requests of a request.
-func (c *call) record(is *Info, from State) {
-	m, class, t, took := c.r.metrics, is.Class.String(), &is.Timing, is.Since.Sub(is.Admitted)
-	m.requests.WithLabelValues(is.State.String(), class).Inc()
-	m.seconds.WithLabelValues(class).Observe(took.Seconds())
-	m.attempts.Observe(float64(t.Attempts))
-	level, attrs := slog.LevelDebug, []slog.Attr{
-		slog.String("request_id", is.ID), slog.String("model", is.Model), slog.String("state", is.State.String()),
-		slog.String("from", from.String()), slog.Int("attempts", t.Attempts), slog.String("worker", is.Worker),
-		slog.String("place", t.Place), slog.String("why", t.Why), slog.Duration("dispatch", t.Dispatch),
-		slog.Duration("took", took),
-	}
-	if is.State == Failed {
-		level = slog.LevelInfo
-		c.span.SetStatus(codes.Error, is.State.String())
-		if is.Reason != "" { // not the error's text: an engine may quote the prompt in it
-			attrs = append(attrs, slog.String("reason", is.Reason), slog.Int("status", is.Status))
-		}
-	}
-	c.r.log.LogAttrs(context.Background(), level, "request ended", attrs...)
-	c.span.AddEvent(is.State.String(), trace.WithTimestamp(is.Since))
-	c.span.SetAttributes(
-		attribute.String("baton.outcome", is.State.String()), attribute.Int("baton.attempts", t.Attempts),
-		attribute.String("baton.place", t.Place), attribute.String("baton.why", t.Why), attribute.Float64("baton.dispatch_seconds", t.Dispatch.Seconds()),
-	)
-	c.span.End(trace.WithTimestamp(is.Since))
-	c.r.past.add(is)
-	c.r.figures.End(is.ended(), is.Since)
 }
 
 // stop ends the call from outside: the client left, the deadline passed, the router stops.

@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/baton-llm/baton/internal/histogram"
 	"github.com/baton-llm/baton/internal/relay"
 	"github.com/baton-llm/baton/internal/wire"
+	"go.opentelemetry.io/otel/trace"
 )
 
 // A worker keeps to the relay's window. One that sends this much more is at fault.
@@ -98,7 +100,7 @@ func (c *call) placed(f *wire.Frame) {
 func (c *call) taken(now time.Time) {
 	if c.timing.Queue == 0 {
 		c.timing.Queue = max(1, now.Sub(c.admitted))
-		c.r.metrics.queue.WithLabelValues(c.req.Class.String()).Observe(c.timing.Queue.Seconds())
+		histogram.Observe(c.r.metrics.queue.WithLabelValues(c.req.Class.String()), c.timing.Queue, c.span.SpanContext())
 	}
 }
 
@@ -210,8 +212,10 @@ func (c *call) dropPieces() {
 func (c *call) begin(now time.Time) {
 	c.begun = true
 	c.timing.FirstToken = now.Sub(c.admitted)
-	c.r.metrics.ttft.WithLabelValues(c.req.Class.String()).Observe(c.timing.FirstToken.Seconds())
-	c.span.AddEvent("first piece")
+	if c.req.Streaming { // else all of it came at once
+		histogram.Observe(c.r.metrics.ttft.WithLabelValues(c.req.Class.String(), c.req.Model), c.timing.FirstToken, c.span.SpanContext())
+	}
+	c.span.AddEvent("first piece", trace.WithTimestamp(now))
 }
 
 // fail takes a Fail frame of an adopted run, or of a run that failed before it could say what it

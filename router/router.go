@@ -14,8 +14,6 @@ import (
 	"github.com/baton-llm/baton/router/resume"
 	"github.com/baton-llm/baton/router/series"
 	"github.com/prometheus/client_golang/prometheus"
-	"go.opentelemetry.io/otel/attribute"
-	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
 )
 
@@ -98,8 +96,8 @@ type Router struct {
 }
 
 // New makes the router of the frontend called name; Run makes it work. Its owner hands frames of
-// wire.FramesSubject(name) to the receiver, requests on wire.BodySubject(name) to Body and messages on
-// wire.RefuseSubject(name) to Refused.
+// wire.FramesSubject(name) to the receiver, requests on wire.BodySubject(name) to Body and on
+// wire.QueueSubject(name) to Waiting, and messages on wire.RefuseSubject(name) to Refused.
 func New(cfg Config, name string, deps Deps) *Router {
 	r := &Router{
 		cfg: cfg, name: name, deps: deps, log: deps.Log, metrics: newMetrics(deps.Registerer),
@@ -108,6 +106,7 @@ func New(cfg Config, name string, deps Deps) *Router {
 		stream: rand.Uint64N(1 << 48),
 	}
 	r.bodies = shelf{r: r, bodies: map[uint64][]byte{}}
+	deps.Registerer.MustRegister(line{r})
 	deps.Fleet.OnGone(r.gone)
 	return r
 }
@@ -213,19 +212,8 @@ func (r *Router) servable(model string) *Error {
 
 // open makes the call and enters it into the tables.
 func (r *Router) open(ctx context.Context, req *Request, now time.Time) *call {
-	var w3c propagation.TraceContext
-	if req.Traceparent != "" {
-		ctx = w3c.Extract(ctx, propagation.MapCarrier{"traceparent": req.Traceparent})
-	}
-	ctx, span := r.deps.Tracer.Start(ctx, "request", trace.WithTimestamp(now), trace.WithAttributes(
-		attribute.String("baton.request_id", req.ID),
-		attribute.String("baton.model", req.Model),
-		attribute.String("baton.class", req.Class.String()),
-	))
-	carrier := propagation.MapCarrier{}
-	w3c.Inject(ctx, carrier)
 	c := &call{
-		r: r, req: req, ask: newAsk(req, now), admitted: now, span: span, parent: carrier["traceparent"],
+		r: r, req: req, ask: newAsk(req, now), admitted: now, span: r.startSpan(ctx, req, now),
 		wake: make(chan struct{}, 1), attempt: 1, again: true, timing: Timing{Attempts: 1, Whole: req.Whole},
 		gaps: r.metrics.interToken.WithLabelValues(req.Class.String()),
 	}

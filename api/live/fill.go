@@ -84,6 +84,8 @@ func process(m *fleet.Member, now time.Time) Process {
 	switch {
 	case now.Sub(m.Heard) > late*m.Interval:
 		p.State, p.Reason = "silent", fmt.Sprintf("It was last heard %.0f s ago; it announces itself every %v.", now.Sub(m.Heard).Seconds(), m.Interval)
+	case m.Held:
+		p.Reason = "An operator has it take nothing more; it finishes what it has, and stays."
 	case m.Leaving:
 		p.Reason = "It is stopping: it finishes what it has and takes nothing more."
 	case m.Ready:

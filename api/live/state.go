@@ -47,7 +47,7 @@ type Process struct {
 	LastHeardSeconds float64 `json:"last_heard_seconds"` // ago
 	Ready            bool    `json:"ready"`
 	Draining         bool    `json:"draining"`
-	State            string  `json:"state"`  // ready, starting, leaving or silent
+	State            string  `json:"state"`  // ready, starting, leaving, held or silent
 	Reason           string  `json:"reason"` // why it is not ready; empty: it is
 }
 

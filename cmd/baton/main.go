@@ -30,7 +30,6 @@ type commands struct {
 	Prefill  workerCommand   `cmd:"" help:"Run a prefill worker in front of an engine."`
 	Decode   workerCommand   `cmd:"" help:"Run a decode worker in front of an engine."`
 	Both     workerCommand   `cmd:"" help:"Run a worker of both kinds in front of an engine whose kv_role is kv_both."`
-	Role     roleCommand     `cmd:"" help:"List workers, or have one act in another role."`
 	Engine   engineCommand   `cmd:"" help:"Run a simulated engine that speaks vLLM's HTTP protocol."`
 	Chaos    chaosCommand    `cmd:"" help:"Break the parts of a deployment of many processes under load, and check that nothing is lost."`
 	Bench    benchCommand    `cmd:"" help:"Measure an OpenAI-compatible endpoint."`
@@ -39,6 +38,8 @@ type commands struct {
 	NATS     natsCommand     `cmd:"" name:"nats" help:"Run a NATS server, or print what a server has to know of baton."`
 	Cfg      configCommand   `cmd:"" name:"config" help:"Print or check settings."`
 	Version  struct{}        `cmd:"" help:"Print the version."`
+
+	operatorCommands
 }
 
 type upCommand struct {
@@ -72,11 +73,6 @@ type serving struct {
 
 type workerCommand struct {
 	Engine string `help:"URL of the engine, such as http://127.0.0.1:8100." placeholder:"URL"`
-}
-
-type roleCommand struct {
-	Worker string `arg:"" optional:"" help:"Name of the worker; without one, all are listed."`
-	Role   string `arg:"" optional:"" help:"prefill, decode or both."`
 }
 
 type engineCommand struct {
@@ -159,6 +155,9 @@ func run(ctx context.Context, args []string) error {
 	sources, err := config.Load(&cfg, file, os.LookupEnv, flags)
 	cfg.VLLM.Args = append(cfg.VLLM.Args, cmd.Up.Args...)
 	if err == nil {
+		err = cfg.Tracing.Standard(os.LookupEnv, sources)
+	}
+	if err == nil {
 		err = errors.Join(config.CheckEnv(&cfg, os.Environ(), "BATON_CONFIG"), cfg.Validate())
 	}
 	if err != nil {
@@ -175,8 +174,6 @@ func run(ctx context.Context, args []string) error {
 		return app.RunWorker(ctx, &cfg, wire.RoleDecode, os.Stderr)
 	case "both":
 		return app.RunWorker(ctx, &cfg, wire.RoleBoth, os.Stderr)
-	case "role":
-		return cmd.Role.run(ctx, &cfg, os.Stdout, os.Stderr)
 	case "engine":
 		return app.RunEngine(ctx, &cfg, os.Stderr)
 	case "nats run":
@@ -203,8 +200,8 @@ func run(ctx context.Context, args []string) error {
 	case "version":
 		fmt.Println("baton", telemetry.Version())
 		return nil
-	default:
-		return fmt.Errorf("command %q is not handled", name)
+	default: // those of operators
+		return parsed.Run(&session{ctx: ctx, cfg: &cfg, out: os.Stdout, logs: os.Stderr})
 	}
 }
 

@@ -3,6 +3,7 @@ package app
 import (
 	"errors"
 	"fmt"
+	"net"
 	"slices"
 	"time"
 
@@ -62,6 +63,7 @@ type Up struct {
 
 	DecodeSlow float64 `yaml:"decode_slow" help:"how many times slower than its profile a simulated decode engine is; 0: as the profile says"`
 
+	UI        string        `yaml:"ui" help:"host:port of the page for operators, /ui, if api.admin_listen is empty; if the port is in use, the next free one; empty: none"`
 	Drain     time.Duration `yaml:"drain_timeout" help:"how long requests may go on after Ctrl-C; it stands in for the drain timeouts of api, prefill and decode"`
 	ReadyFile string        `yaml:"ready_file" help:"file that gets a line of JSON with the address, the model and the engines once requests can be served, and is removed at the end; empty: none"`
 }
@@ -86,7 +88,8 @@ type Worker struct {
 func DefaultConfig() Config {
 	return Config{
 		Up: Up{
-			Engine: engineSim, Prefill: 4, Decode: 4, PrefillBatch: 1536, DecodeBatch: 1344, DecodeChunk: 1024, Drain: 500 * time.Millisecond,
+			Engine: engineSim, Prefill: 4, Decode: 4, PrefillBatch: 1536, DecodeBatch: 1344, DecodeChunk: 1024,
+			UI: "127.0.0.1:9090", Drain: 500 * time.Millisecond,
 		},
 		Worker:    Worker{Connector: "nixl", SimListen: "127.0.0.1:8100", Announce: time.Second},
 		API:       api.DefaultConfig(),
@@ -131,6 +134,9 @@ func (u *Up) validate() error {
 	err = errors.Join(err, u.validateURLs())
 	if min(u.Prefill, u.Decode, u.Both) < 0 || u.Both == 0 && min(u.Prefill, u.Decode) == 0 {
 		err = errors.Join(err, fmt.Errorf("up.prefill is %d, up.decode %d and up.both %d, want 1 or more of prefill and decode, or of both", u.Prefill, u.Decode, u.Both))
+	}
+	if _, _, e := net.SplitHostPort(u.UI); u.UI != "" && e != nil {
+		err = errors.Join(err, fmt.Errorf("up.ui is %q, want host:port", u.UI))
 	}
 	if min(u.PrefillBatch, u.DecodeBatch, u.DecodeChunk) < 0 {
 		err = errors.Join(err, errors.New("up.prefill_batch, up.decode_batch and up.decode_chunk: want 0 or more"))

@@ -84,6 +84,12 @@ func (p *process) frontend(ctx context.Context, ln net.Listener, ready func()) e
 		return fmt.Errorf("answer requests for bodies: %w", err)
 	}
 	defer stopBodies()
+	stopAsks, err := p.bus.Answer(wire.QueueSubject(id), route.Waiting)
+	if err != nil {
+		_ = ln.Close()
+		return fmt.Errorf("answer questions about the queue: %w", err)
+	}
+	defer stopAsks()
 	stopRefusals, err := p.bus.Subscribe(wire.RefuseSubject(id), route.Refused)
 	if err != nil {
 		_ = ln.Close()
@@ -92,7 +98,9 @@ func (p *process) frontend(ctx context.Context, ln net.Listener, ready func()) e
 	defer stopRefusals()
 
 	infra := newLayer(ctx)
-	if err := p.operators(ctx, infra, p.cfg.API.AdminListen, "api.admin_listen", server.Admin()); err != nil {
+	if p.admin != nil {
+		p.operatorsOn(ctx, infra, p.admin, server.Admin())
+	} else if err := p.operators(ctx, infra, p.cfg.API.AdminListen, "api.admin_listen", server.Admin()); err != nil {
 		return errors.Join(err, infra.stop(), ln.Close())
 	}
 	infra.run(workers.Run)

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"strconv"
 
 	"github.com/baton-llm/baton/internal/wire"
 	"golang.org/x/term"
@@ -37,6 +38,18 @@ func baseURL(cfg *Config, addr net.Addr) string {
 	return "http://localhost:" + port
 }
 
+// ui is the URL of the page for operators; empty: there is none.
+func (d *deployment) ui() string {
+	if d.proc.admin == nil {
+		return ""
+	}
+	addr := d.proc.admin.Addr().String()
+	if tcp, ok := d.proc.admin.Addr().(*net.TCPAddr); ok && tcp.IP.IsUnspecified() {
+		addr = "localhost:" + strconv.Itoa(tcp.Port)
+	}
+	return "http://" + addr + "/ui"
+}
+
 // printScreen says once what runs where, what to try, and how to stop.
 func printScreen(w io.Writer, cfg *Config, addr net.Addr, d *deployment, model string) {
 	base := baseURL(cfg, addr)
@@ -58,6 +71,9 @@ func printScreen(w io.Writer, cfg *Config, addr net.Addr, d *deployment, model s
     model             %s
     NATS              %s
 `, base, what, nats)
+	if ui := d.ui(); ui != "" {
+		fmt.Fprintf(w, "    live view         %s\n", ui)
+	}
 	for _, f := range d.fronts() {
 		fmt.Fprintf(w, "    %-17s engine %s\n", f.worker, f.url)
 	}
@@ -79,7 +95,8 @@ func printScreen(w io.Writer, cfg *Config, addr net.Addr, d *deployment, model s
 
 // readiness is the content of up.ready_file, for programs that start baton.
 type readiness struct {
-	URL     string        `json:"url"` // of the OpenAI endpoint, without /v1
+	URL     string        `json:"url"`          // of the OpenAI endpoint, without /v1
+	UI      string        `json:"ui,omitempty"` // of the page for operators
 	Model   string        `json:"model"`
 	PID     int           `json:"pid"`
 	Engines []readyEngine `json:"engines"`
@@ -98,7 +115,7 @@ func writeReady(cfg *Config, addr net.Addr, d *deployment, model string) error {
 	if file == "" {
 		return nil
 	}
-	r := readiness{URL: baseURL(cfg, addr), Model: model, PID: os.Getpid()}
+	r := readiness{URL: baseURL(cfg, addr), UI: d.ui(), Model: model, PID: os.Getpid()}
 	for _, f := range d.fronts() {
 		r.Engines = append(r.Engines, readyEngine{Name: f.engine, Role: f.role, Worker: f.worker, URL: f.url})
 	}

@@ -44,6 +44,9 @@ func RunUp(ctx context.Context, cfg *Config, screen, logs io.Writer) error {
 		return err
 	}
 	defer d.close()
+	if err := d.listenAdmin(ctx); err != nil {
+		return err
+	}
 	if board != nil {
 		if err := d.addVLLM(ctx, board); err != nil {
 			return err
@@ -156,6 +159,18 @@ func newDeploymentOn(ctx context.Context, cfg *Config, logs io.Writer, on networ
 	return d, nil
 }
 
+// listenAdmin opens the listener for operators, so that its address can be told.
+func (d *deployment) listenAdmin(ctx context.Context) (err error) {
+	cfg := d.proc.cfg
+	switch {
+	case cfg.API.AdminListen != "":
+		d.proc.admin, err = listen(ctx, cfg.API.AdminListen, "operators (api.admin_listen)")
+	case cfg.Up.UI != "":
+		d.proc.admin, err = listenNear(ctx, cfg.Up.UI, "operators (up.ui)")
+	}
+	return err
+}
+
 // drained is the configuration with the drain timeouts of `baton up`; engines that others run keep the workers' own.
 func (c *Config) drained() *Config {
 	own, drain := *c, c.Up.Drain
@@ -230,6 +245,9 @@ func (d *deployment) run(ctx context.Context, ln net.Listener, ready func()) err
 func (d *deployment) close() {
 	for _, s := range d.engines {
 		_ = s.ln.Close()
+	}
+	if d.proc != nil && d.proc.admin != nil {
+		_ = d.proc.admin.Close()
 	}
 	if d.proc != nil {
 		d.proc.close()

@@ -89,20 +89,7 @@ func connect(ctx context.Context, cfg Config, name string, owner bool, inproc na
 		return nil, err
 	}
 	b.owner = owner
-	b.prefill = newQueue(b, queueSpec[wire.PrefillJob]{
-		name: "prefill", stream: wire.PrefillStream, subjects: wire.PrefillSubjects, cfg: cfg.Prefill,
-		maxBytes: cfg.maxBytes(cfg.Prefill.MaxBytes, 1<<30, 4<<30),
-		filter:   wire.PrefillFilter, pinned: true,
-		subject: func(j *wire.PrefillJob) string { return wire.PrefillSubject(j.Model, j.Class) },
-		encode:  (*wire.PrefillJob).Encode, decode: wire.DecodePrefillJob,
-	})
-	b.decode = newQueue(b, queueSpec[wire.DecodeJob]{
-		name: "decode", stream: wire.DecodeStream, subjects: wire.DecodeSubjects, cfg: cfg.Decode,
-		maxBytes: cfg.maxBytes(cfg.Decode.MaxBytes, 1<<30, 4<<30),
-		filter:   wire.DecodeFilter, fleeting: true,
-		subject: func(j *wire.DecodeJob) string { return wire.DecodeSubject(j.Model, j.Worker) },
-		encode:  (*wire.DecodeJob).Encode, decode: wire.DecodeDecodeJob,
-	})
+	b.prefill, b.decode = b.queues()
 	if err := b.open(ctx); err != nil {
 		b.nc.Close()
 		<-b.closed
@@ -111,11 +98,31 @@ func connect(ctx context.Context, cfg Config, name string, owner bool, inproc na
 		}
 		return nil, fmt.Errorf("prepare JetStream at %s: %w", cfg.where(inproc), err)
 	}
-	reg.MustRegister(newDepthCollector("prefill", b.prefill.Stats), newDepthCollector("decode", b.decode.Stats))
+	reg.MustRegister(newDepthCollector(prefillQueue, b.prefill.Stats), newDepthCollector(decodeQueue, b.decode.Stats))
 	ctx, b.stop = context.WithCancel(context.WithoutCancel(ctx))
 	b.owned.Go(func() { b.prefill.keepAlive(ctx) })
 	b.owned.Go(func() { b.decode.keepAlive(ctx) })
 	return b, nil
+}
+
+// queues are both queues of the bus; nothing of them need be at the server yet.
+func (b *Bus) queues() (*Queue[wire.PrefillJob], *Queue[wire.DecodeJob]) {
+	cfg := &b.cfg
+	prefill := newQueue(b, queueSpec[wire.PrefillJob]{
+		name: prefillQueue, stream: wire.PrefillStream, subjects: wire.PrefillSubjects, cfg: cfg.Prefill,
+		maxBytes: cfg.maxBytes(cfg.Prefill.MaxBytes, 1<<30, 4<<30),
+		filter:   wire.PrefillFilter, pinned: true,
+		subject: func(j *wire.PrefillJob) string { return wire.PrefillSubject(j.Model, j.Class) },
+		encode:  (*wire.PrefillJob).Encode, decode: wire.DecodePrefillJob,
+	})
+	decode := newQueue(b, queueSpec[wire.DecodeJob]{
+		name: decodeQueue, stream: wire.DecodeStream, subjects: wire.DecodeSubjects, cfg: cfg.Decode,
+		maxBytes: cfg.maxBytes(cfg.Decode.MaxBytes, 1<<30, 4<<30),
+		filter:   wire.DecodeFilter, fleeting: true,
+		subject: func(j *wire.DecodeJob) string { return wire.DecodeSubject(j.Model, j.Worker) },
+		encode:  (*wire.DecodeJob).Encode, decode: wire.DecodeDecodeJob,
+	})
+	return prefill, decode
 }
 
 // open prepares what the bus keeps at the server. A JetStream that just starts refuses for a while.

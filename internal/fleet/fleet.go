@@ -278,7 +278,7 @@ func (f *Fleet) tell() {
 // count sets the gauge. It needs the lock.
 func (f *Fleet) count() {
 	for _, role := range []wire.Role{wire.RoleFrontend, wire.RolePrefill, wire.RoleDecode, wire.RoleBoth} {
-		n := map[string]int{"ready": 0, "starting": 0, "leaving": 0}
+		n := map[string]int{"ready": 0, "starting": 0, "leaving": 0, "held": 0}
 		for _, p := range f.processes {
 			if p.said.Role == role {
 				n[State(&p.said)]++

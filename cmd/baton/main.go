@@ -118,6 +118,9 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
+	if _, set := os.LookupEnv("GOGC"); !set {
+		go app.PaceHeap(ctx) // ends with the process
+	}
 	if err := run(ctx, os.Args[1:]); err != nil {
 		fmt.Fprintf(os.Stderr, "baton: %v\n", err)
 		stop()

@@ -72,7 +72,7 @@ func (p *process) frontend(ctx context.Context, ln net.Listener, ready func()) e
 		}
 	}, log)
 
-	stopFrames, err := p.bus.Subscribe(wire.FramesSubject(id), receiver.Batch)
+	stopFrames, err := p.bus.SubscribeOwn(wire.FramesSubject(id), receiver.Batch)
 	if err != nil {
 		_ = ln.Close()
 		return fmt.Errorf("subscribe to frames: %w", err)

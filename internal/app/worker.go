@@ -70,7 +70,7 @@ func (p *process) worker(ctx context.Context, id string, role wire.Role, url str
 		acts.leave = leave
 	}
 
-	stop, err := p.bus.Subscribe(wire.ControlSubject(id), func(batch []byte) {
+	stop, err := p.bus.SubscribeOwn(wire.ControlSubject(id), func(batch []byte) {
 		err := wire.ReadControls(batch, func(from string, c wire.Control) {
 			sender.Control(from, c)
 			parts.control(from, c)

@@ -46,6 +46,8 @@ type Bus struct {
 	owner   bool                  // of what is at the server: it updates what exists
 	denied  atomic.Pointer[error] // the server's last word on a missing permission
 
+	local sync.Map // func(data []byte) by subject: of SubscribeOwn
+
 	stop   context.CancelFunc // ends the keep-alive goroutines
 	owned  sync.WaitGroup
 	closed chan struct{} // the connection is closed for good

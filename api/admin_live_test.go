@@ -154,3 +154,52 @@ func TestEventsShowTheStateAgainAndAgain(t *testing.T) {
 		}
 	}
 }
+
+func TestThePageChatsAsAnyClient(t *testing.T) {
+	h := startGuarded(t, answering(newScript(nil, "{}")), oneModel, "")
+	h.server.deps.Live = &fakeLive{}
+	admin := httptest.NewServer(h.server.Admin())
+	defer admin.Close()
+	for name, c := range map[string]struct {
+		header []string
+		status int
+	}{
+		"without a key":            {nil, 401},
+		"with an operator's key":   {[]string{"Authorization", "Bearer " + freeKey}, 401},
+		"with a client's key":      {[]string{"X-Baton-Api-Key", freeKey}, 200},
+		"from another site's page": {[]string{"X-Baton-Api-Key", freeKey, "Sec-Fetch-Site", "cross-site"}, 403},
+	} {
+		req, err := http.NewRequestWithContext(t.Context(), "POST", admin.URL+"/admin/v1/chat/completions", strings.NewReader(chatBody))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Content-Type", "application/json")
+		for i := 0; i+1 < len(c.header); i += 2 {
+			req.Header.Set(c.header[i], c.header[i+1])
+		}
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if text := readAll(t, resp); resp.StatusCode != c.status {
+			t.Errorf("%s: %d %s, want %d", name, resp.StatusCode, text, c.status)
+		}
+	}
+}
+
+func TestThePageIsServedStrictly(t *testing.T) {
+	_, _, url := operated(t, nil)
+	for path, kind := range map[string]string{"/": "text/html", "/ui": "text/html", "/ui/app.js": "text/javascript", "/ui/style.css": "text/css", "/ui/icon.svg": "image/svg+xml"} {
+		resp := operate(t, "GET", url+path)
+		text := readAll(t, resp)
+		if policy := resp.Header.Get("Content-Security-Policy"); resp.StatusCode != 200 || !strings.HasPrefix(resp.Header.Get("Content-Type"), kind) || text == "" ||
+			!strings.Contains(policy, "default-src 'none'") || strings.Contains(policy, "unsafe") {
+			t.Errorf("%s is %d %v", path, resp.StatusCode, resp.Header)
+		}
+	}
+	if resp := operate(t, "GET", url+"/ui/none.js"); resp.StatusCode != 404 {
+		t.Errorf("a file that is not there is %d", resp.StatusCode)
+	} else {
+		readAll(t, resp)
+	}
+}

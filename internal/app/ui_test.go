@@ -5,12 +5,18 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
+	"io"
+	"log"
 	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -19,6 +25,7 @@ import (
 	"github.com/chromedp/chromedp"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/baton-llm/baton/api/auth"
 	"github.com/baton-llm/baton/internal/wire"
 )
 
@@ -60,7 +67,7 @@ func browse(t *testing.T, url string) *tab {
 	if err := chromedp.Listen(ctx, page.hear); err != nil {
 		t.Fatal(err)
 	}
-	page.size(1440)
+	page.size(1440, 900)
 	if err := chromedp.Do(ctx, chromedp.Navigate(url)); err != nil {
 		t.Fatal(err)
 	}
@@ -80,9 +87,9 @@ func (p *tab) hear(event any) {
 	}
 }
 
-func (p *tab) size(width int64) {
+func (p *tab) size(width, height int64) {
 	p.t.Helper()
-	if err := chromedp.Do(p.ctx, chromedp.EmulateViewport(width, 900)); err != nil {
+	if err := chromedp.Do(p.ctx, chromedp.EmulateViewport(width, height)); err != nil {
 		p.t.Fatal(err)
 	}
 }
@@ -100,7 +107,7 @@ func eval[T any](p *tab, js string) T {
 // until waits for an expression to be true.
 func (p *tab) until(what, js string) {
 	p.t.Helper()
-	limit := time.After(30 * time.Second)
+	limit := time.After(45 * time.Second)
 	for !eval[bool](p, js) {
 		select {
 		case <-time.After(50 * time.Millisecond):
@@ -156,6 +163,9 @@ func TestTheLivePageInABrowser(t *testing.T) {
 	cfg := quick()
 	cfg.Up.UI = "127.0.0.1:0"
 	cfg.Sim.TimeScale = 20
+	if *shots != "" {
+		cfg.Up.Prefill, cfg.Up.Decode, cfg.Sim.TimeScale = 4, 4, 6 // a burst that takes long enough to be seen
+	}
 	base, d := startUp(t, cfg)
 	page := browse(t, d.ui())
 	page.until("that it is live", `document.getElementById("status-text").textContent === "Live"`)
@@ -167,7 +177,7 @@ func TestTheLivePageInABrowser(t *testing.T) {
 
 	requests, words := 12, 1200
 	if *shots != "" {
-		requests, words = 600, 6000
+		requests, words = 1500, 8000
 	}
 	var load errgroup.Group
 	for i := range requests {
@@ -178,8 +188,10 @@ func TestTheLivePageInABrowser(t *testing.T) {
 		})
 	}
 	if *shots != "" {
-		page.until("a third of a burst", fmt.Sprintf(`document.querySelectorAll(".state.done").length > 20 && parseInt(document.querySelector("#tiles dd").textContent) < %d`, requests*2/3))
-		page.shoot("burst", true)
+		page.until("the middle of a burst", `parseFloat(document.querySelectorAll("#tiles dt + dd")[1].textContent) > 7`) // a second, of the last minute
+		page.size(1440, 1300)
+		page.shoot("burst", false)
+		page.size(1440, 900)
 	}
 	if err := load.Wait(); err != nil {
 		t.Fatal(err)
@@ -196,7 +208,6 @@ func TestTheLivePageInABrowser(t *testing.T) {
 	if text := eval[string](page, `document.getElementById("answer").textContent`); len(strings.Fields(text)) < 20 {
 		t.Errorf("the chat's answer is %q", text)
 	}
-	page.shoot("requests", true)
 
 	dead := wire.Announcement{ID: wire.ProcessID("decode", "dead"), Role: wire.RoleDecode, Started: time.Now(), Interval: 100 * time.Millisecond, Ready: true}
 	text, err := json.Marshal(dead)
@@ -215,14 +226,14 @@ func TestTheLivePageInABrowser(t *testing.T) {
 			t.Errorf("in the theme %s these are pale:\n%s", theme, strings.Join(found, "\n"))
 		}
 		for _, width := range []int64{360, 768, 1024, 1440} {
-			page.size(width)
+			page.size(width, 900)
 			page.until("itself at the new size", fmt.Sprintf("innerWidth === %d", width))
 			if wide := eval[int64](page, "document.documentElement.scrollWidth"); wide > width {
 				t.Errorf("at %d pixels the page is %d wide: %v", width, wide, eval[[]string](page,
 					`[...document.querySelectorAll("main *")].filter(e => e.getBoundingClientRect().right > innerWidth + 1).slice(0, 5).map(e => e.outerHTML.slice(0, 120))`))
 			}
 			if width == 360 && theme == "light" {
-				page.shoot("narrow", true)
+				page.shoot("narrow", false)
 			}
 		}
 		if theme == "dark" {
@@ -237,4 +248,81 @@ func TestTheLivePageInABrowser(t *testing.T) {
 	if len(page.faults) > 0 {
 		t.Errorf("the console shows:\n%s", strings.Join(page.faults, "\n"))
 	}
+}
+
+// gate is a way to the page that can be shut.
+type gate struct {
+	*httptest.Server
+
+	shut atomic.Bool
+}
+
+// gateTo passes on to a frontend's listener for operators; header, unless it is empty, is one that proxies add.
+func gateTo(t *testing.T, d *deployment, header string) *gate {
+	t.Helper()
+	target, err := url.Parse("http://" + d.proc.admin.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := &gate{}
+	proxy := &httputil.ReverseProxy{
+		Rewrite: func(r *httputil.ProxyRequest) {
+			r.SetURL(target)
+			if header != "" {
+				r.Out.Header.Set(header, "192.0.2.1")
+			}
+		},
+		ErrorLog: log.New(io.Discard, "", 0),
+	}
+	g.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if g.shut.Load() {
+			panic(http.ErrAbortHandler)
+		}
+		proxy.ServeHTTP(w, r)
+	}))
+	t.Cleanup(func() {
+		g.CloseClientConnections()
+		g.Close()
+	})
+	return g
+}
+
+const statusIs = `document.getElementById("status-text").textContent.startsWith(%q)`
+
+func TestThePageSaysWhenItsConnectionIsLost(t *testing.T) {
+	cfg := quick()
+	cfg.Up.UI = "127.0.0.1:0"
+	_, d := startUp(t, cfg)
+	g := gateTo(t, d, "")
+	page := browse(t, g.URL+"/ui")
+	page.until("that it is live", fmt.Sprintf(statusIs, "Live"))
+	g.shut.Store(true)
+	g.CloseClientConnections()
+	page.until("that the connection is lost", fmt.Sprintf(statusIs, "Connection lost"))
+	g.shut.Store(false)
+	page.until("that it is live again", fmt.Sprintf(statusIs, "Live"))
+}
+
+func TestThePageAsksForAnOperatorsKey(t *testing.T) {
+	const key = "operator-key-0123456789"
+	entry, err := auth.Entry("ops", "", auth.DigestOf(key))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := quick()
+	cfg.Up.UI = "127.0.0.1:0"
+	cfg.API.AdminKeysFile = filepath.Join(t.TempDir(), "admin.yaml")
+	if err := auth.Append(cfg.API.AdminKeysFile, entry); err != nil {
+		t.Fatal(err)
+	}
+	_, d := startUp(t, cfg)
+	page := browse(t, gateTo(t, d, "X-Forwarded-For").URL+"/ui")
+	page.until("that it is locked", fmt.Sprintf(statusIs, "Locked"))
+	try := func(key string) {
+		eval[any](page, fmt.Sprintf(`(() => { document.getElementById("key").value = %q; document.getElementById("unlock").requestSubmit(); })()`, key))
+	}
+	try("wrong-key-0123456789")
+	page.until("that the key is wrong", `document.getElementById("unlock-error").textContent.includes("not known")`)
+	try(key)
+	page.until("that it is live", fmt.Sprintf(statusIs, "Live"))
 }

@@ -40,8 +40,8 @@ function worker(w) {
 }
 
 const ghost = (d) => h("li", { key: d.id, class: `worker gone ${d.why}` },
-  h("div", { class: "worker-name", title: d.id }, lamp("silent"), h("b", {}, d.id), h("em", {}, d.why === "silent" ? "died" : d.why)),
-  h("p", { class: "why" }, d.why === "silent" ? `Counted as dead ${ago(d.ago_seconds)} ago. What it had is tried again elsewhere.` : `${ago(d.ago_seconds)} ago.`));
+  h("div", { class: "worker-name", title: d.id }, lamp(d.why), h("b", {}, d.id)),
+  h("p", { class: "why" }, h("b", { class: d.why === "silent" ? "bad" : "" }, d.why === "silent" ? "died" : "left"), ` ${ago(d.ago_seconds)} ago`));
 
 /** recent are those that went a short while ago: the last minute, or two for a death. */
 const recent = (d) => d.ago_seconds < (d.why === "silent" ? 120 : 60) && d.why !== "replaced";

@@ -33,7 +33,7 @@ func TestPiecesShareTheirMemory(t *testing.T) {
 		t.Errorf("%d pieces make %.1f allocations, want one", slabSize/len(payload), n)
 	}
 	first, second := c.keep([]byte("a")), c.keep([]byte("b"))
-	if first = append(first, 'x'); string(second) != "b" {
+	if longer := append(first, 'x'); string(longer) != "ax" || string(second) != "b" {
 		t.Errorf("a piece that its owner extends changes the next one to %q", second)
 	}
 }

@@ -109,27 +109,43 @@ func Parse(body []byte) (*Object, error) {
 
 // checkShape runs first, so that no parser ever meets a body that costs out of proportion.
 func checkShape(body []byte) error {
-	depth, members, quoted := 0, 0, false
+	depth, members := 0, 0
 	for i := 0; i < len(body); i++ {
-		switch c := body[i]; {
-		case quoted && c == '\\':
-			i++
-		case c == '"':
-			quoted = !quoted
-		case quoted:
-		case c == '{' || c == '[':
+		switch body[i] {
+		case '"':
+			i = stringEnd(body, i+1)
+		case '{', '[':
 			if depth++; depth > MaxDepth {
 				return &SyntaxError{Offset: int64(i), Msg: ErrDepth.Error(), cause: ErrDepth}
 			}
-		case c == '}' || c == ']':
+		case '}', ']':
 			depth--
-		case c == ':':
+		case ':':
 			if members++; members > MaxMembers {
 				return &SyntaxError{Offset: int64(i), Msg: ErrMembers.Error(), cause: ErrMembers}
 			}
 		}
 	}
 	return nil
+}
+
+// stringEnd is where the quote is that ends the string whose inside begins at i, or len(body). It searches for quotes:
+// prompts are long strings with few of them.
+func stringEnd(body []byte, i int) int {
+	for {
+		n := bytes.IndexByte(body[i:], '"')
+		if n < 0 {
+			return len(body)
+		}
+		end, escapes := i+n, 0
+		for escapes < n && body[end-1-escapes] == '\\' {
+			escapes++
+		}
+		if escapes%2 == 0 {
+			return end
+		}
+		i = end + 1
+	}
 }
 
 func syntaxError(err error, size int) error {

@@ -236,3 +236,18 @@ func FuzzEdit(f *testing.F) {
 		}
 	})
 }
+
+// What brackets and colons count is told apart from those in strings, wherever strings end.
+func TestBracketsInStringsAreNoShape(t *testing.T) {
+	deep := strings.Repeat("[", rawjson.MaxDepth+1)
+	for _, inside := range []string{deep, deep + `\"` + deep, `\\\"` + deep, `\"` + deep + `\\`, deep + `\\\\`} {
+		if _, err := rawjson.Parse([]byte(`{"a":"` + inside + `"}`)); err != nil {
+			t.Errorf("a string that holds %.20q: %v", inside, err)
+		}
+	}
+	for _, before := range []string{``, `\\`, `x\"\\`} {
+		if _, err := rawjson.Parse([]byte(`{"a":"` + before + `","b":` + deep)); !errors.Is(err, rawjson.ErrDepth) {
+			t.Errorf("depth behind a string %q: %v, want ErrDepth", before, err)
+		}
+	}
+}

@@ -46,6 +46,7 @@ type Bus struct {
 	owner   bool                  // of what is at the server: it updates what exists
 	denied  atomic.Pointer[error] // the server's last word on a missing permission
 
+	line   line
 	stop   context.CancelFunc // ends the keep-alive goroutines
 	owned  sync.WaitGroup
 	closed chan struct{} // the connection is closed for good
@@ -99,7 +100,14 @@ func connect(ctx context.Context, cfg Config, name string, owner bool, inproc na
 		maxBytes: cfg.maxBytes(cfg.Decode.MaxBytes, 1<<30, 4<<30),
 		filter:   wire.DecodeFilter, fleeting: true,
 		subject: func(j *wire.DecodeJob) string { return wire.DecodeSubject(j.Model, j.Worker) },
-		encode:  (*wire.DecodeJob).Encode, decode: wire.DecodeDecodeJob,
+		// The worker that it is for may be gone, and nobody else takes it.
+		void: func(j *wire.DecodeJob) (at time.Time) {
+			if j.Handle != nil {
+				at = j.Handle.Expires
+			}
+			return at
+		},
+		encode: (*wire.DecodeJob).Encode, decode: wire.DecodeDecodeJob,
 	})
 	if err := b.open(ctx); err != nil {
 		b.nc.Close()
@@ -172,6 +180,22 @@ func (b *Bus) MaxPayload() int { return int(b.nc.MaxPayload()) }
 // bound gives a request its longest time.
 func (b *Bus) bound(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(ctx, b.cfg.RequestTimeout)
+}
+
+// request makes a request within Config.RequestTimeout. An answer that is awaited when the connection is lost does not
+// come any more: the request is then made again, and must bear that.
+func (b *Bus) request(ctx context.Context, send func(context.Context) error) error {
+	ctx, cancel := b.bound(ctx)
+	defer cancel()
+	for {
+		once, end := b.line.until(ctx)
+		err := send(once)
+		cut := once.Err() != nil
+		end()
+		if err == nil || !cut || ctx.Err() != nil {
+			return err
+		}
+	}
 }
 
 func (b *Bus) keptAsItIs(ctx context.Context, what string, err error) {

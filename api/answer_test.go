@@ -182,7 +182,7 @@ func TestGoOpenAIReadsStreamsAndErrors(t *testing.T) {
 func TestGoOpenAIReadsErrorsAfterKeepAlives(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		out := &eventWriter{w: w}
-		err := errors.Join(out.ping(time.Now()), out.event([]byte(chunk)), out.ping(time.Now()), out.ping(time.Now()))
+		err := errors.Join(out.ping(time.Now()), out.event([]byte(chunk), false), out.ping(time.Now()), out.ping(time.Now()))
 		if err = errors.Join(err, out.fail(&router.Error{Status: 502, Message: "gone"})); err != nil {
 			t.Error(err)
 		}
@@ -192,5 +192,50 @@ func TestGoOpenAIReadsErrorsAfterKeepAlives(t *testing.T) {
 	var apiErr *goopenai.APIError
 	if text, err := ask(t, server.URL); text != "hi" || !errors.As(err, &apiErr) || apiErr.Message != "gone" {
 		t.Errorf("a stream that breaks off reads as %q, %v", text, err)
+	}
+}
+
+// writes counts the writes to a client.
+type writes struct {
+	*httptest.ResponseRecorder
+
+	n int
+}
+
+func (w *writes) Write(p []byte) (int, error) {
+	w.n++
+	return w.ResponseRecorder.Write(p)
+}
+
+// Events that are there together go out together, in whole blocks; the last of them sends all.
+func TestEventsThatAreThereTogetherAreOneWrite(t *testing.T) {
+	for _, tt := range []struct {
+		more   []bool
+		writes int
+	}{
+		{[]bool{false, false, false}, 4},
+		{[]bool{true, true, false}, 2},
+		{[]bool{true, true, true}, 1}, // and the end
+	} {
+		w := &writes{ResponseRecorder: httptest.NewRecorder()}
+		out := &eventWriter{w: w}
+		for _, more := range tt.more {
+			if err := out.event([]byte(chunk), more); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := out.done(); err != nil {
+			t.Fatal(err)
+		}
+		want := strings.Repeat("data: "+chunk+"\n\n", len(tt.more)) + "data: [DONE]\n\n"
+		if got := w.Body.String(); w.n != tt.writes || got != want {
+			t.Errorf("more = %v: %d writes of %q, want %d", tt.more, w.n, got, tt.writes)
+		}
+	}
+	w := &writes{ResponseRecorder: httptest.NewRecorder()}
+	out := &eventWriter{w: w}
+	large := []byte(strings.Repeat("x", most))
+	if err := out.event(large, true); err != nil || w.n != 1 {
+		t.Errorf("an event of %d bytes waits for more: %d writes, %v", most, w.n, err)
 	}
 }

@@ -30,6 +30,7 @@ import (
 // goroutine.
 type Answer interface {
 	Next(ctx context.Context) ([]byte, error)
+	More() bool
 	Timing() router.Timing
 	Usage() wire.EndInfo
 	Close()
@@ -60,12 +61,14 @@ type Fleet interface {
 	Missing() []string
 }
 
-// Deps is what a Server works with. All but Metrics, Keys and Tracer are required.
+// Deps is what a Server works with. Router, Fleet, Registerer and Log are required.
 type Deps struct {
 	Router     Router
 	Fleet      Fleet
 	Metrics    http.Handler  // serves GET /metrics; nil: the route does not exist
 	Keys       *auth.Keyring // nil: everyone may use everything
+	AdminKeys  *auth.Keyring // of operators on other machines; nil: there are none
+	Live       Live          // below /admin for operators; nil: the routes do not exist
 	Registerer prometheus.Registerer
 	Tracer     trace.Tracer // nil: none
 	Log        *slog.Logger
@@ -84,6 +87,7 @@ type Server struct {
 	memory   *memory // for bodies that are being read
 	handler  http.Handler
 	draining atomic.Bool
+	watchers atomic.Int32 // streams of live events
 }
 
 // New makes a server that does nothing until Serve is called.

@@ -15,7 +15,8 @@ type Config struct {
 	Listen         string        `yaml:"listen" help:"host:port to serve clients on, over HTTP/1.1 and HTTP/2"`
 	TLSCert        string        `yaml:"tls_cert" help:"PEM file of the certificate chain for api.listen; read again when it changes; empty: no TLS"`
 	TLSKey         string        `yaml:"tls_key" help:"PEM file of the certificate's private key; read again when it changes"`
-	AdminListen    string        `yaml:"admin_listen" help:"host:port for operators, such as 127.0.0.1:9090: /metrics, which then leaves api.listen, the probes and /debug/pprof/, all without TLS or keys; empty: none"`
+	AdminListen    string        `yaml:"admin_listen" help:"host:port for operators, such as 127.0.0.1:9090: /metrics, which then leaves api.listen, the probes, /debug/pprof/ and the admin API, all without TLS; empty: none"`
+	AdminKeysFile  string        `yaml:"admin_keys_file" help:"YAML file with the hashes of the keys of operators, in the form of api.keys_file; programs on the frontend's own machine need none to reach api.admin_listen, all others do; empty: nobody else may use the admin API"`
 	CORSOrigins    []string      `yaml:"cors_origins" help:"origins whose web pages may call, such as https://chat.example.com; * for every one; empty: none"`
 	MaxConnections int           `yaml:"max_connections" help:"most connections of clients at the same time; more wait to be accepted"`
 	MaxBody        int           `yaml:"max_body" help:"largest request body in bytes; a larger one gets 413"`

@@ -69,6 +69,7 @@ func (s *script) Next(ctx context.Context) ([]byte, error) {
 	return nil, io.EOF
 }
 
+func (s *script) More() bool            { return false }
 func (s *script) Timing() router.Timing { return router.Timing{} }
 func (s *script) Usage() wire.EndInfo   { return wire.EndInfo{} }
 func (s *script) Close()                { s.once.Do(func() { close(s.closed) }) }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/baton-llm/baton/api/openai"
+	"github.com/baton-llm/baton/internal/wire"
 	"github.com/baton-llm/baton/router"
 )
 
@@ -67,7 +68,7 @@ func (s *Server) request(w http.ResponseWriter, r *http.Request, endpoint openai
 	rec.model, rec.streamed = model, plan.Stream
 	req := &router.Request{
 		ID: rec.id, Path: r.URL.Path, Model: model, Tenant: rec.tenant(), Class: class, Streaming: plan.Stream, Usage: plan.Usage, Resume: plan.Resume, Body: text,
-		PromptTokens: plan.PromptTokens, MaxTokens: plan.MaxTokens, Whole: plan.Whole, Prefix: plan.Prefix, Traceparent: traceparentOf(r.Context()),
+		PromptTokens: plan.PromptTokens, MaxTokens: plan.MaxTokens, Whole: plan.Whole, Prefix: plan.Prefix, Traceparent: wire.Traceparent(r.Context()),
 	}
 	if limit > 0 {
 		req.Deadline = time.Now().Add(limit)

@@ -4,6 +4,7 @@ import (
 	"net"
 	"net/http"
 
+	"github.com/baton-llm/baton/internal/histogram"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
 )
@@ -24,10 +25,9 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Name: "baton_http_requests_total",
 			Help: "HTTP requests by route and status; 499: the client left; a stream that broke off counts as its error, not as the 200 it began with.",
 		}, []string{"route", "status"}),
-		seconds: f.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "baton_http_request_seconds", Help: "HTTP requests, from the header to the last byte of the answer.",
-			Buckets: prometheus.ExponentialBuckets(0.001, 2, 22),
-		}, []string{"route"}),
+		seconds: f.NewHistogramVec(histogram.Wait(
+			"baton_http_request_duration_seconds", "HTTP requests, from the header to the last byte of the answer.",
+		), []string{"route"}),
 		tokens: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "baton_api_tenant_tokens_total",
 			Help: "Tokens that tenants of the API were charged in the end, by kind: prompt or completion.",

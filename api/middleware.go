@@ -13,7 +13,9 @@ import (
 	"time"
 
 	"github.com/baton-llm/baton/api/auth"
+	"github.com/baton-llm/baton/internal/histogram"
 	"github.com/baton-llm/baton/router"
+	"go.opentelemetry.io/otel/trace"
 )
 
 var saneID = regexp.MustCompile(`^[A-Za-z0-9._-]{1,128}$`)
@@ -29,6 +31,7 @@ type record struct {
 	streamed bool
 	key      *auth.Key // nil: none was asked for
 	bill     *bill     // nil: nothing is charged
+	span     trace.SpanContext
 }
 
 type recordKey struct{}
@@ -86,7 +89,7 @@ func (s *Server) account(r *http.Request, rec *record, out *writer, took time.Du
 	}
 	route := routeOf(ctx)
 	s.metrics.requests.WithLabelValues(route, strconv.Itoa(status)).Inc()
-	s.metrics.seconds.WithLabelValues(route).Observe(took.Seconds())
+	histogram.Observe(s.metrics.seconds.WithLabelValues(route), took, rec.span)
 
 	attrs := []slog.Attr{
 		slog.String("request_id", rec.id), slog.String("method", r.Method), slog.String("route", route),
@@ -110,6 +113,9 @@ func (s *Server) account(r *http.Request, rec *record, out *writer, took time.Du
 	}
 	if rec.failed != nil {
 		attrs = append(attrs, slog.String("reason", rec.failed.Reason))
+	}
+	if rec.span.IsSampled() {
+		attrs = append(attrs, slog.String("trace_id", rec.span.TraceID().String()))
 	}
 	if status >= http.StatusInternalServerError {
 		level = slog.LevelWarn

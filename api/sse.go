@@ -19,8 +19,8 @@ var (
 	keepAliveLine = []byte("\n")
 )
 
-// eventWriter writes server-sent events as the engine does: one block and one flush an event, nothing
-// before the first. Its methods are safe for concurrent use.
+// eventWriter writes server-sent events as the engine does: one block an event, nothing before the first. What is
+// there at the same time is sent at the same time. Its methods are safe for concurrent use.
 type eventWriter struct {
 	w       http.ResponseWriter
 	dialect wire.Dialect
@@ -28,28 +28,36 @@ type eventWriter struct {
 	mu    sync.Mutex
 	begun bool
 	last  time.Time // of the last write
-	buf   []byte
+	buf   []byte    // blocks that are not written yet
 }
 
-// event writes one event; payload is that of a wire.Data frame. An error means that the client is gone.
-func (s *eventWriter) event(payload []byte) error {
+// most bounds the blocks that are written at once.
+const most = 32 << 10
+
+// event takes one event; payload is that of a wire.Data frame. With more, another call follows at once, which may send
+// both. An error means that the client is gone.
+func (s *eventWriter) event(payload []byte, more bool) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.dialect.Named() {
-		return s.send(payload)
+		s.buf = append(s.buf, payload...)
+	} else {
+		s.buf = sse.Append(s.buf, nil, payload)
 	}
-	s.buf = sse.Append(s.buf[:0], nil, payload)
-	return s.send(s.buf)
+	if more && len(s.buf) < most {
+		return nil
+	}
+	return s.send()
 }
 
 // done ends a stream that is complete. Where events have names, the last of them was the end.
 func (s *eventWriter) done() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.dialect.Named() {
-		return s.send(nil)
+	if !s.dialect.Named() {
+		s.buf = append(s.buf, doneBlock...)
 	}
-	return s.send(doneBlock)
+	return s.send()
 }
 
 // fail ends a stream that broke off after it had begun: never as if it were complete.
@@ -61,11 +69,11 @@ func (s *eventWriter) fail(e *router.Error) error {
 		if !json.Valid(text) {
 			text = encode(namedError{Type: "error", Error: details(e)})
 		}
-		s.buf = sse.Append(s.buf[:0], []byte("error"), text)
+		s.buf = sse.Append(s.buf, []byte("error"), text)
 	} else {
-		s.buf = append(sse.Append(s.buf[:0], nil, inStream(e)), doneBlock...)
+		s.buf = append(sse.Append(s.buf, nil, inStream(e)), doneBlock...)
 	}
-	return s.send(s.buf)
+	return s.send()
 }
 
 // namedError is an error event as the SDKs of both named dialects look for it.
@@ -105,11 +113,12 @@ func (s *eventWriter) ping(before time.Time) error {
 	if s.last.After(before) {
 		return nil
 	}
-	return s.send(keepAliveLine)
+	s.buf = append(s.buf, keepAliveLine...)
+	return s.send()
 }
 
-// send is called with mu held.
-func (s *eventWriter) send(block []byte) error {
+// send writes all blocks in one go. It is called with mu held.
+func (s *eventWriter) send() error {
 	if !s.begun {
 		s.begun = true
 		h := s.w.Header()
@@ -119,7 +128,9 @@ func (s *eventWriter) send(block []byte) error {
 		s.w.WriteHeader(http.StatusOK)
 	}
 	s.last = time.Now()
-	if _, err := s.w.Write(block); err != nil {
+	_, err := s.w.Write(s.buf)
+	s.buf = s.buf[:0]
+	if err != nil {
 		return err
 	}
 	return http.NewResponseController(s.w).Flush()

@@ -4,10 +4,10 @@ import (
 	"context"
 	"net/http"
 
+	"github.com/baton-llm/baton/internal/wire"
 	"github.com/go-chi/chi/v5"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
-	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
 )
 
@@ -24,11 +24,12 @@ func (s *Server) trace(next http.Handler) http.Handler {
 		}
 		ctx := r.Context()
 		if sent := r.Header.Values(traceHeader); len(sent) == 1 {
-			ctx = propagation.TraceContext{}.Extract(ctx, propagation.MapCarrier{"traceparent": sent[0]})
+			ctx = wire.WithTraceparent(ctx, sent[0])
 		}
 		rec := recordOf(ctx)
 		ctx, span := s.deps.Tracer.Start(ctx, "HTTP POST", trace.WithSpanKind(trace.SpanKindServer),
-			trace.WithAttributes(attribute.String("baton.request_id", rec.id)))
+			trace.WithAttributes(attribute.String("baton.request_id", rec.id), attribute.String("http.request.method", r.Method)))
+		rec.span = span.SpanContext()
 		defer func() {
 			status := http.StatusOK
 			if rec.failed != nil {
@@ -36,23 +37,17 @@ func (s *Server) trace(next http.Handler) http.Handler {
 			}
 			if status >= http.StatusInternalServerError {
 				span.SetStatus(codes.Error, http.StatusText(status))
+				span.SetAttributes(attribute.String("error.type", rec.failed.Reason))
 			}
 			span.SetName("POST " + routeOf(ctx))
-			span.SetAttributes(attribute.Int("http.response.status_code", status))
+			span.SetAttributes(attribute.String("http.route", routeOf(ctx)), attribute.Int("http.response.status_code", status))
 			span.End()
 		}()
-		if parent := traceparentOf(ctx); parent != "" {
+		if parent := wire.Traceparent(ctx); parent != "" {
 			w.Header().Set(traceHeader, parent)
 		}
 		next.ServeHTTP(w, r.WithContext(ctx))
 	})
-}
-
-// traceparentOf is the context's span, as the next one is to see it; empty: there is none.
-func traceparentOf(ctx context.Context) string {
-	carrier := propagation.MapCarrier{}
-	propagation.TraceContext{}.Inject(ctx, carrier)
-	return carrier["traceparent"]
 }
 
 // routeOf is the pattern that the request's path matched.

@@ -8,24 +8,24 @@ import (
 	"time"
 
 	"github.com/baton-llm/baton/internal/engine"
+	"github.com/baton-llm/baton/internal/histogram"
 	"github.com/baton-llm/baton/internal/wire"
 	"github.com/baton-llm/baton/internal/worker"
 	"github.com/baton-llm/baton/kvtransfer"
-	"go.opentelemetry.io/otel/attribute"
-	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/trace"
 )
 
 // attempt is one job under way.
 type attempt struct {
 	*Worker
-	run         worker.Run
-	job         *wire.DecodeJob
-	traceparent string
-	log         *slog.Logger
-	told        bool         // the answer has begun: no other worker can do the job from its start
-	counted     wire.EndInfo // by the engine, of an answer that is complete
-	last        time.Time    // when the last event of a stream came
-	counting    bool         // the engine was asked for usage that the client did not ask for
+	run      worker.Run
+	job      *wire.DecodeJob
+	log      *slog.Logger
+	span     trace.SpanContext
+	told     bool         // the answer has begun: no other worker can do the job from its start
+	counted  wire.EndInfo // by the engine, of an answer that is complete
+	last     time.Time    // when the last event of a stream came
+	counting bool         // the engine was asked for usage that the client did not ask for
 }
 
 // work runs one job to one of its ends: done, cancelled, returned to the queue, failed.
@@ -49,7 +49,7 @@ func (w *Worker) work(ctx context.Context, d *worker.Delivery[wire.DecodeJob], _
 	back := job.Whole && !a.told
 	w.metrics.jobs.WithLabelValues(worker.Conclude(ctx, a.run, d, back, err, a.log)).Inc()
 	if err == nil {
-		w.metrics.seconds.Observe(time.Since(start).Seconds())
+		histogram.Observe(w.metrics.seconds, time.Since(start), a.span)
 	}
 }
 
@@ -76,20 +76,15 @@ func (e early) Retry(ctx context.Context, _ time.Duration) error { return e.Done
 func (a *attempt) decode(stop context.Context, deliveries int) (err error) {
 	ctx, cancel := worker.Bound(stop, a.run, &a.job.Request)
 	defer cancel()
-	ctx, span, traceparent := worker.Trace(ctx, a.deps.Tracer, "decode", &a.job.Request)
-	a.traceparent = traceparent
-	defer span.End()
-	defer func() {
-		if err != nil {
-			span.SetStatus(codes.Error, err.Error())
-		}
-	}()
+	ctx, span := worker.TraceDecode(ctx, a.deps.Tracer, a.job, a.id)
+	a.span = span.SpanContext()
+	defer func() { worker.EndSpan(span, err) }()
 
 	a.log.DebugContext(ctx, "decoding", slog.Bool("whole", a.job.Whole))
 	// The error of a run that nobody wants shows again below, after the handle is seen to.
 	_ = a.run.SendJSON(ctx, wire.Decoding, a.job.Assignment)
 	if h := a.job.Handle; h != nil {
-		a.metrics.handover.Observe(time.Since(h.Issued).Seconds())
+		histogram.Observe(a.metrics.handover, time.Since(h.Issued), a.span)
 		if err := a.usable(deliveries); err != nil {
 			return err
 		}
@@ -105,7 +100,7 @@ func (a *attempt) decode(stop context.Context, deliveries int) (err error) {
 		a.release(ctx, body)
 		return worker.Ended(ctx, nil)
 	}
-	info, err := a.answer(ctx, engine.Call{Path: a.job.Path, RequestID: a.job.ID, Traceparent: traceparent, Body: body})
+	info, err := a.answer(ctx, engine.Call{Path: a.job.Path, RequestID: a.job.ID, Body: body})
 	if err != nil {
 		if ctx.Err() != nil && !a.told {
 			a.notify(wire.HandleReleased) // closing the call made the engines free the blocks
@@ -116,7 +111,6 @@ func (a *attempt) decode(stop context.Context, deliveries int) (err error) {
 	if err := a.run.SendJSON(ctx, wire.End, info); err != nil {
 		return worker.Ended(ctx, err)
 	}
-	span.SetAttributes(attribute.Int("baton.completion_tokens", info.CompletionTokens))
 	a.log.DebugContext(ctx, "decoded", slog.Int("completion_tokens", info.CompletionTokens))
 	return nil
 }
@@ -205,7 +199,7 @@ func (a *attempt) release(ctx context.Context, body []byte) {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), releaseTime)
 	defer cancel()
-	call := engine.Call{Path: a.job.Path, RequestID: a.job.ID, Traceparent: a.traceparent, Body: body}
+	call := engine.Call{Path: a.job.Path, RequestID: a.job.ID, Body: body}
 	var err error
 	if a.job.Streaming {
 		var s Stream

@@ -1,6 +1,7 @@
 package decode
 
 import (
+	"github.com/baton-llm/baton/internal/histogram"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
 )
@@ -16,14 +17,8 @@ type metrics struct {
 func newMetrics(reg prometheus.Registerer) *metrics {
 	f := promauto.With(reg)
 	return &metrics{
-		seconds: f.NewHistogram(prometheus.HistogramOpts{
-			Name: "baton_decode_seconds", Help: "Decode jobs that ended well, from claim to the end of the answer.",
-			Buckets: prometheus.ExponentialBuckets(0.05, 2, 15),
-		}),
-		handover: f.NewHistogram(prometheus.HistogramOpts{
-			Name: "baton_handover_seconds", Help: "Issue of a KV handle to its claim by a decode worker, by the clocks of both.",
-			Buckets: prometheus.ExponentialBuckets(0.001, 2, 16),
-		}),
+		seconds:  f.NewHistogram(histogram.Wait("baton_decode_duration_seconds", "Decode jobs that ended well, from claim to the end of the answer.")),
+		handover: f.NewHistogram(histogram.Wait("baton_handover_duration_seconds", "Issue of a KV handle to its claim by a decode worker, by the clocks of both.")),
 		jobs: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "baton_decode_jobs_total", Help: "Decode jobs by how they ended here: done, cancelled, returned, or the reason of the failure.",
 		}, []string{"outcome"}),

@@ -3,6 +3,8 @@ package decode
 import (
 	"context"
 	"log/slog"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/baton-llm/baton/internal/engine"
@@ -64,8 +66,10 @@ type Deps struct {
 // Worker runs decode jobs on one engine.
 type Worker struct {
 	cfg     Config
+	id      string
 	deps    Deps
 	room    *worker.Room
+	lent    atomic.Int64 // jobs in room that are lent or kept
 	metrics *metrics
 	log     *slog.Logger
 }
@@ -74,7 +78,7 @@ type Worker struct {
 func New(cfg Config, id string, deps Deps) *Worker {
 	m := newMetrics(deps.Registerer)
 	return &Worker{
-		cfg: cfg, deps: deps, metrics: m,
+		cfg: cfg, id: id, deps: deps, metrics: m,
 		log: deps.Log.With(slog.String("worker", id)),
 		room: worker.NewRoom(cfg.Slots, cfg.KVTokens, 1, func(jobs, tokens int) {
 			m.running.Set(float64(jobs))
@@ -103,7 +107,7 @@ func (w *Worker) Run(ctx context.Context) error {
 // Load is the worker's own view of its work. Safe for concurrent use.
 func (w *Worker) Load() wire.Load {
 	jobs, tokens, capacity := w.room.Used()
-	return wire.Load{Running: jobs, Tokens: tokens, Capacity: capacity, Slots: w.cfg.Slots}
+	return wire.Load{Running: jobs, Tokens: tokens, Capacity: capacity, Slots: w.cfg.Slots, Waiting: w.room.Waiting(), Lent: int(w.lent.Load())}
 }
 
 const capacityEvery = 10 * time.Second
@@ -117,7 +121,15 @@ func (w *Worker) take(ctx context.Context, job *wire.DecodeJob) (release func(),
 	if a := job.Assignment; a != nil {
 		kv -= min(max(0, a.Shared), r.Tokens-1)
 	}
-	return w.room.Enter(ctx, kv, kv, nil)
+	leave, err := w.room.Enter(ctx, kv, kv, nil)
+	if err != nil || !job.Assignment.Lent() {
+		return leave, err
+	}
+	w.lent.Add(1)
+	return sync.OnceFunc(func() {
+		w.lent.Add(-1)
+		leave()
+	}), nil
 }
 
 // report is how a job stands when it comes.

@@ -7,10 +7,11 @@ import (
 	"time"
 
 	"github.com/baton-llm/baton/internal/engine"
+	"github.com/baton-llm/baton/internal/histogram"
 	"github.com/baton-llm/baton/internal/wire"
 	"github.com/baton-llm/baton/internal/worker"
 	"github.com/baton-llm/baton/kvtransfer"
-	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/trace"
 )
 
 // work runs one job to one of its ends: done (handed over), cancelled, returned to the queue, failed.
@@ -27,13 +28,8 @@ func (w *Worker) work(ctx context.Context, d *worker.Delivery[wire.PrefillJob], 
 func (w *Worker) prefill(ctx context.Context, run worker.Run, job *wire.PrefillJob, log *slog.Logger, release func()) (err error) {
 	bound, cancel := worker.Bound(ctx, run, &job.Request)
 	defer cancel()
-	bound, span, traceparent := worker.Trace(bound, w.deps.Tracer, "prefill", &job.Request)
-	defer span.End()
-	defer func() {
-		if err != nil {
-			span.SetStatus(codes.Error, err.Error())
-		}
-	}()
+	bound, span := worker.TracePrefill(bound, w.deps.Tracer, job, w.id)
+	defer func() { worker.EndSpan(span, err) }()
 
 	issued := false
 	defer func() {
@@ -50,7 +46,7 @@ func (w *Worker) prefill(ctx context.Context, run worker.Run, job *wire.PrefillJ
 	if err != nil {
 		return err
 	}
-	handle, took, err := w.call(bound, job, body, traceparent)
+	handle, took, err := w.call(bound, job, body)
 	release()
 	if err != nil {
 		return err
@@ -61,7 +57,7 @@ func (w *Worker) prefill(ctx context.Context, run worker.Run, job *wire.PrefillJ
 	// From here the engine holds blocks: the decode job goes out even if nobody wants the answer,
 	// because the decode leg is what frees them.
 	next := &wire.DecodeJob{Request: job.Request, Worker: job.Assignment.Decode, Assignment: job.Assignment, Handle: handle}
-	next.Traceparent = traceparent
+	next.Traceparent = wire.Traceparent(bound)
 	if job.BodyRef == "" && len(body) <= w.cfg.InlineBody {
 		next.Body = body
 	}
@@ -92,13 +88,13 @@ func (w *Worker) body(ctx context.Context, job *wire.PrefillJob) ([]byte, error)
 }
 
 // call makes the engine call and enters its handle into the ledger.
-func (w *Worker) call(ctx context.Context, job *wire.PrefillJob, body []byte, traceparent string) (*kvtransfer.Handle, time.Duration, error) {
+func (w *Worker) call(ctx context.Context, job *wire.PrefillJob, body []byte) (*kvtransfer.Handle, time.Duration, error) {
 	leg, err := w.deps.Connector.PreparePrefill(body)
 	if err != nil {
 		return nil, 0, worker.Failed(wire.EngineRejected, err)
 	}
 	start := time.Now()
-	answer, err := w.deps.Engine.Post(ctx, engine.Call{Path: job.Path, RequestID: job.ID, Traceparent: traceparent, Body: leg})
+	answer, err := w.deps.Engine.Post(ctx, engine.Call{Path: job.Path, RequestID: job.ID, Body: leg})
 	if err != nil && ctx.Err() != nil {
 		return nil, 0, worker.Ended(ctx, err)
 	}
@@ -126,7 +122,7 @@ func (w *Worker) call(ctx context.Context, job *wire.PrefillJob, body []byte, tr
 	}
 	w.deps.Reporter.Set(wire.JobReport{Key: job.MsgID(), Stage: wire.StageHanded, Tokens: tokens, Cached: handle.CachedTokens, KV: tokens})
 	w.learn(job.PromptTokens, handle.PromptTokens)
-	w.metrics.seconds.Observe(answered.Sub(start).Seconds())
+	histogram.Observe(w.metrics.seconds, answered.Sub(start), trace.SpanContextFromContext(ctx))
 	return &handle, answered.Sub(start), nil
 }
 

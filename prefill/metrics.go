@@ -1,6 +1,7 @@
 package prefill
 
 import (
+	"github.com/baton-llm/baton/internal/histogram"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
 )
@@ -15,10 +16,7 @@ type metrics struct {
 func newMetrics(reg prometheus.Registerer) *metrics {
 	f := promauto.With(reg)
 	return &metrics{
-		seconds: f.NewHistogram(prometheus.HistogramOpts{
-			Name: "baton_prefill_seconds", Help: "Engine call of a prefill job, answered with a handle.",
-			Buckets: prometheus.ExponentialBuckets(0.01, 2, 14),
-		}),
+		seconds: f.NewHistogram(histogram.Wait("baton_prefill_duration_seconds", "Engine call of a prefill job, answered with a handle.")),
 		jobs: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "baton_prefill_jobs_total", Help: "Prefill jobs by how they ended here: done (handed over), cancelled, returned, or the reason of the failure.",
 		}, []string{"outcome"}),

@@ -115,7 +115,7 @@ func (w *Worker) settle(ctx context.Context) {
 // Load is the worker's own view of its work. Safe for concurrent use.
 func (w *Worker) Load() wire.Load {
 	jobs, tokens, capacity := w.room.Used()
-	return wire.Load{Running: jobs, Tokens: tokens, Capacity: capacity, Handles: w.deps.Ledger.Open()}
+	return wire.Load{Running: jobs, Tokens: tokens, Capacity: capacity, Handles: w.deps.Ledger.Open(), Waiting: w.room.Waiting()}
 }
 
 // Control takes what decode workers say of this worker's handles; other kinds are ignored. Safe

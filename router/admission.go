@@ -14,6 +14,13 @@ const (
 	rateWindow    = 30 * time.Second // what the drain rate is averaged over, with exponential weight
 )
 
+// What is too much, in a refusal's reason: of all requests or of a class, in number or in bytes.
+const (
+	everyClass = "all"
+	ofRequests = "requests"
+	ofBytes    = "bytes"
+)
+
 // pool is one bound of admission and what it holds.
 type pool struct {
 	what     string // as a metric label and for people
@@ -33,7 +40,7 @@ type admission struct {
 
 func newAdmission(cfg *Config) *admission {
 	return &admission{
-		all: pool{what: "all", limits: cfg.All},
+		all: pool{what: everyClass, limits: cfg.All},
 		classes: [3]pool{
 			wire.Interactive: {what: wire.Interactive.String(), limits: cfg.Interactive},
 			wire.Standard:    {what: wire.Standard.String(), limits: cfg.Standard},
@@ -89,9 +96,9 @@ func (a *admission) retryAfter(now time.Time) time.Duration {
 func (p *pool) full(bytes int) string {
 	switch {
 	case p.limits.Requests > 0 && p.requests >= p.limits.Requests:
-		return "requests"
+		return ofRequests
 	case p.limits.Bytes > 0 && p.requests > 0 && p.bytes+bytes > p.limits.Bytes:
-		return "bytes"
+		return ofBytes
 	}
 	return ""
 }

@@ -30,7 +30,10 @@ type Timing struct {
 
 // Answer is the answer to one request. One goroutine reads it and must Close it; the other methods
 // are safe for concurrent use.
-type Answer struct{ c *call }
+type Answer struct {
+	c     *call
+	taken []piece // from the call, all that there were at once; for the one goroutine that reads
+}
 
 // Next returns the next SSE event's data of a streaming answer, or the next piece of a unary one,
 // and io.EOF after the last. If the answer broke off, the error is an *Error after what came, or
@@ -39,16 +42,16 @@ type Answer struct{ c *call }
 func (a *Answer) Next(ctx context.Context) ([]byte, error) {
 	c := a.c
 	for {
+		if len(a.taken) > 0 {
+			return a.shift(), nil
+		}
 		c.mu.Lock()
-		p, ok := c.take()
+		a.taken = c.take(a.taken)
 		state, err, again, attempt := c.state, c.err, c.again, c.attempt
 		c.mu.Unlock()
 		switch {
-		case ok:
-			if p.run != (relay.RunID{}) {
-				c.r.deps.Receiver.Consumed(p.run, p.seq)
-			}
-			return p.data, nil
+		case len(a.taken) > 0:
+			continue
 		case state == Done:
 			return nil, io.EOF
 		case state.Final():
@@ -65,16 +68,33 @@ func (a *Answer) Next(ctx context.Context) ([]byte, error) {
 	}
 }
 
-// take needs the lock.
-func (c *call) take() (piece, bool) {
-	if len(c.pieces) == 0 {
-		return piece{}, false
+// shift returns the first of the taken pieces. The worker may send more once the last one of a run is on its way to
+// the client.
+func (a *Answer) shift() []byte {
+	p := a.taken[0]
+	a.taken[0] = piece{}
+	a.taken = a.taken[1:]
+	if p.run != (relay.RunID{}) && (len(a.taken) == 0 || a.taken[0].run != p.run) {
+		a.c.r.deps.Receiver.Consumed(p.run, p.seq)
 	}
-	p := c.pieces[0]
-	c.pieces[0] = piece{}
-	c.pieces = c.pieces[1:]
-	c.pending -= len(p.data)
-	return p, true
+	return p.data
+}
+
+// More tells whether Next would return at once: whoever writes pieces need not send each of them by itself.
+func (a *Answer) More() bool {
+	if len(a.taken) > 0 {
+		return true
+	}
+	a.c.mu.Lock()
+	defer a.c.mu.Unlock()
+	return len(a.c.pieces) > 0 || a.c.state.Final()
+}
+
+// take returns all pieces and keeps the memory of an empty slice for the next ones. It needs the lock.
+func (c *call) take(empty []piece) []piece {
+	all := c.pieces
+	c.pieces, c.pending = empty, 0
+	return all
 }
 
 // Timing returns the durations so far.

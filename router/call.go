@@ -1,9 +1,8 @@
 package router
 
 import (
-	"context"
+	"bytes"
 	"errors"
-	"log/slog"
 	"math"
 	"sync"
 	"time"
@@ -11,8 +10,8 @@ import (
 	"github.com/baton-llm/baton/internal/relay"
 	"github.com/baton-llm/baton/internal/wire"
 	"github.com/baton-llm/baton/router/resume"
+	"github.com/prometheus/client_golang/prometheus"
 	"go.opentelemetry.io/otel/attribute"
-	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/trace"
 )
 
@@ -46,12 +45,12 @@ type call struct {
 	stream   uint64
 	admitted time.Time
 	span     trace.Span
-	parent   string        // traceparent for jobs
 	wake     chan struct{} // of the one waiting goroutine; buffers one
 
 	mu      sync.Mutex // never held while the receiver or the router's table is called
 	state   State
 	since   time.Time          // of state
+	steps   []Step             // the states so far
 	attempt uint32             // from 1; frames of another one are fenced off
 	unborn  int                // attempts whose jobs were lost in the queue
 	missed  bool               // the queue did not have the current attempt's job when it was looked for
@@ -60,6 +59,8 @@ type call struct {
 	avoid   []string           // workers that had an attempt which failed, the last one last
 	again   bool               // Do shall publish the current attempt; no frame of it can have come
 	job     receipt            // of the current attempt
+	queued  trace.Span         // of the current attempt while no worker has it; nil: not in the queue
+	parent  string             // of the current attempt's job: the traceparent
 	ask     ask                // what the current attempt asks for
 	sent    *resume.Transcript // of a stream that can be continued; nil: of none
 	prefill relay.RunID        // adopted; zero: none
@@ -70,9 +71,11 @@ type call struct {
 	lapse   time.Time          // when no decode worker takes the handle any more, while Handed; zero: not said
 	pieces  []piece            // of the answer, not read yet
 	pending int                // bytes in pieces
+	slab    []byte             // where the next pieces are copied to; its readers let go of it piece by piece
 	begun   bool               // the client can have a piece of the answer: another attempt must continue it
 	came    bool               // the current attempt's run has sent a piece of a stream: no other run
 	last    time.Time          // when the last piece of a stream came
+	gaps    prometheus.Observer
 	timing  Timing
 	handed  time.Time
 	end     wire.EndInfo
@@ -95,9 +98,26 @@ type piece struct {
 	data []byte
 }
 
+// slabSize is how much memory is taken at once for the pieces of a stream: a few dozen events.
+const slabSize = 4 << 10
+
+// keep copies a payload, which is valid only during the call. It needs the lock.
+func (c *call) keep(payload []byte) []byte {
+	if len(payload) > slabSize/4 {
+		return bytes.Clone(payload)
+	}
+	if len(payload) > cap(c.slab)-len(c.slab) {
+		c.slab = make([]byte, 0, slabSize)
+	}
+	from := len(c.slab)
+	c.slab = append(c.slab, payload...)
+	return c.slab[from:len(c.slab):len(c.slab)]
+}
+
 // to moves to a state that is not final. It needs the lock.
 func (c *call) to(s State, now time.Time, worker string) {
-	c.state, c.since = s, now
+	c.enter(s, now, worker)
+	c.dequeue(now, "")
 	c.span.AddEvent(s.String(), trace.WithTimestamp(now),
 		trace.WithAttributes(attribute.String("baton.worker", worker), attribute.Int64("baton.attempt", int64(c.attempt))))
 }
@@ -109,16 +129,18 @@ func (c *call) finish(s State, err error, now time.Time) (settle func()) {
 		return nil
 	}
 	from, job := c.state, c.job
-	c.state, c.since, c.err, c.again = s, now, err, false
+	c.err, c.again = err, false
+	c.enter(s, now, "")
 	if s == Cancelled || s == Failed && !c.begun {
 		c.pieces, c.pending = nil, 0
 	}
 	c.job = receipt{}
-	detach, worker, ref, timing := c.detach, c.worker(), c.ask.ref, c.timing
+	detach, ref, info := c.detach, c.ask.ref, c.info()
 	// A handle of this request may still be on its way to a decode worker, which needs the body to have
 	// the engines free its blocks. The one that was read is not.
 	wanted := c.split && (s != Done || c.attempt > 1 || c.whole)
 	c.detach = nil
+	c.dequeue(now, reasonOf(err))
 	c.poke()
 	return func() {
 		if detach != nil {
@@ -129,7 +151,7 @@ func (c *call) finish(s State, err error, now time.Time) (settle func()) {
 			c.r.drop(job)
 		}
 		c.r.bodies.retire(c, ref, wanted, now)
-		c.record(s, from, err, &timing, worker, now)
+		c.record(&info, from)
 	}
 }
 
@@ -139,35 +161,6 @@ func (c *call) worker() string {
 		return c.decode.Worker
 	}
 	return c.prefill.Worker
-}
-
-// record is the one log line, metric and span end of a request.
-func (c *call) record(s, from State, err error, t *Timing, worker string, now time.Time) {
-	m, class := c.r.metrics, c.req.Class.String()
-	m.requests.WithLabelValues(s.String(), class).Inc()
-	m.seconds.WithLabelValues(class).Observe(now.Sub(c.admitted).Seconds())
-	m.attempts.Observe(float64(t.Attempts))
-	level, attrs := slog.LevelDebug, []slog.Attr{
-		slog.String("request_id", c.req.ID), slog.String("model", c.req.Model), slog.String("state", s.String()),
-		slog.String("from", from.String()), slog.Int("attempts", t.Attempts), slog.String("worker", worker),
-		slog.String("place", t.Place), slog.String("why", t.Why), slog.Duration("dispatch", t.Dispatch),
-		slog.Duration("took", now.Sub(c.admitted)),
-	}
-	if s == Failed {
-		level = slog.LevelInfo
-		c.span.SetStatus(codes.Error, s.String())
-		var e *Error
-		if errors.As(err, &e) { // not its text: an engine may quote the prompt in it
-			attrs = append(attrs, slog.String("reason", e.Reason), slog.Int("status", e.Status))
-		}
-	}
-	c.r.log.LogAttrs(context.Background(), level, "request ended", attrs...)
-	c.span.AddEvent(s.String(), trace.WithTimestamp(now))
-	c.span.SetAttributes(
-		attribute.String("baton.outcome", s.String()), attribute.Int("baton.attempts", t.Attempts),
-		attribute.String("baton.place", t.Place), attribute.String("baton.why", t.Why), attribute.Float64("baton.dispatch_seconds", t.Dispatch.Seconds()),
-	)
-	c.span.End(trace.WithTimestamp(now))
 }
 
 // stop ends the call from outside: the client left, the deadline passed, the router stops.

@@ -49,6 +49,12 @@ var errStopped = &Error{
 	Message: "The frontend is shutting down.", RetryAfter: time.Second,
 }
 
+// errCancelled is why requests end that an operator has cancelled. Its status is one that no client
+// tries again.
+var errCancelled = &Error{
+	Status: http.StatusGone, Code: "cancelled", Reason: "cancelled", Message: "An operator has cancelled the request.",
+}
+
 func deadlineError() *Error {
 	return &Error{
 		Status: http.StatusGatewayTimeout, Type: typeTimeout, Code: string(wire.DeadlineOver), Reason: string(wire.DeadlineOver),

@@ -18,6 +18,7 @@ import (
 	"github.com/baton-llm/baton/internal/relay"
 	"github.com/baton-llm/baton/internal/wire"
 	"github.com/baton-llm/baton/router"
+	"github.com/baton-llm/baton/router/series"
 	"github.com/prometheus/client_golang/prometheus"
 	"go.opentelemetry.io/otel/trace/noop"
 	"go.uber.org/goleak"
@@ -83,12 +84,18 @@ func (q *queue) Lost(_ context.Context, jobs map[string]uint64) (lost []string, 
 
 // lose has the queue forget the last job.
 func (q *queue) lose() {
+	jobs := q.all()
+	q.forget(&jobs[len(jobs)-1].Request)
+}
+
+// forget has the queue forget a job.
+func (q *queue) forget(job *wire.Request) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.lost == nil {
 		q.lost = map[string]bool{}
 	}
-	q.lost[q.jobs[len(q.jobs)-1].MsgID()] = true
+	q.lost[job.MsgID()] = true
 }
 
 func (q *queue) all() []wire.PrefillJob {
@@ -260,7 +267,7 @@ func newRig(t fatal, cfg router.Config) *rig {
 	}
 	h.r = router.New(cfg, "f1", router.Deps{
 		Queue: h.queue, Abandon: h.queue.Abandon, Bodies: h.bucket, Fleet: h.fleet, Receiver: h.recv,
-		Registerer: h.reg, Tracer: noop.NewTracerProvider().Tracer(""), Log: slog.New(slog.DiscardHandler),
+		Aim: series.Aim{TTFT: 5 * time.Second, TPOT: time.Second}, Registerer: h.reg, Tracer: noop.NewTracerProvider().Tracer(""), Log: slog.New(slog.DiscardHandler),
 	})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})

@@ -2,6 +2,7 @@ package router_test
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -13,9 +14,15 @@ import (
 
 // plan is all that a play depends on.
 type plan struct {
-	whole     bool
-	deadlines []time.Duration // one request for each
-	steps     []step
+	whole bool
+	asked []asked
+	steps []step
+}
+
+// asked is one request.
+type asked struct {
+	manner   manner
+	deadline time.Duration
 }
 
 // step is one event. Numbers that name a request, a job or a run count around.
@@ -28,27 +35,34 @@ type step struct {
 	job    int
 	run    int
 	kind   wire.Kind
+	ends   bool   // a piece of an answer that can go on is its last
 	late   bool   // the frame comes after the next one of its run
 	place  string // of a Prefilling or Decoding frame
 	reason wire.Reason
 }
 
-var events = []string{
-	"serve", "serve", "serve", "serve", "serve", "serve", "serve", "serve", "serve", "serve", "serve", "serve", "split", "split", "split", "split", "split", "split",
-	"frame", "frame", "frame", "frame", "read", "read", "read", "pause", "pause", "replay", "replay",
-	"fail", "fail", "ghost", "ghost", "ghost", "ghost", "gone", "leave", "close", "refuse", "queue down", "queue full", "queue up", "queue up", "stop",
-}
+// events are what may happen, each as often as it stands here.
+var events = slices.Concat(
+	slices.Repeat([]string{"serve", "ghost", "fail", "read"}, 9), slices.Repeat([]string{"split"}, 5), slices.Repeat([]string{"frame", "gone"}, 4),
+	[]string{"pause", "replay", "lose", "queue down", "queue full", "queue up", "queue up", "queue up"}, rare,
+)
+
+// rare ends most of what is under way, and happens in a few of the steps that are drawn for it.
+var rare = []string{"leave", "close", "refuse", "stop"}
 
 // No pause of the script ends with a backoff, whose length is random, or at a deadline.
 const unit = 10 * time.Millisecond
 
 var drawPlan = rapid.Custom(func(t *rapid.T) plan {
-	length := rapid.IntRange(0, 100).Draw(t, "length") // a slice's own would mostly be short
+	length := rapid.SampledFrom([]int{0, 20, 40, 80, 120, 160}).Draw(t, "length") // a slice's own would mostly be short
 	return plan{
 		whole: rapid.Bool().Draw(t, "whole"),
-		deadlines: rapid.SliceOfN(rapid.Map(rapid.IntRange(100, 6000), func(n int) time.Duration {
-			return time.Duration(n)*unit + unit/2
-		}), 1, 3).Draw(t, "deadlines"),
+		asked: rapid.SliceOfN(rapid.Custom(func(t *rapid.T) asked {
+			return asked{
+				manner:   rapid.SampledFrom([]manner{streamed, unstreamed, goingOn}).Draw(t, "manner"),
+				deadline: rapid.SampledFrom([]time.Duration{100 * unit, 1000 * unit, 10_000 * unit, 10_000 * unit, 10_000 * unit}).Draw(t, "deadline") + unit/2,
+			}
+		}), 1, 3).Draw(t, "asked"),
 		steps: rapid.SliceOfN(rapid.Custom(drawStep), length, length).Draw(t, "steps"),
 	}
 })
@@ -60,10 +74,11 @@ func drawStep(t *rapid.T) step {
 		gone:   rapid.SampledFrom([]string{"a0", "b1", "p", "w"}).Draw(t, "gone"),
 		client: rapid.IntRange(0, 2).Draw(t, "client"), job: rapid.IntRange(0, 5).Draw(t, "job"), run: rapid.IntRange(0, 5).Draw(t, "run"),
 		kind:  rapid.SampledFrom([]wire.Kind{wire.Prefilling, wire.Handed, wire.Decoding, wire.Decoding, wire.Data, wire.Data, wire.End, wire.Fail}).Draw(t, "kind"),
+		ends:  rapid.IntRange(0, 4).Draw(t, "ends") == 4,
 		late:  rapid.IntRange(0, 4).Draw(t, "late") == 4,
 		place: rapid.SampledFrom([]string{splitly, wholly}).Draw(t, "place"),
 		reason: rapid.SampledFrom([]wire.Reason{
-			wire.EngineDown, wire.EngineError, wire.EngineRejected, wire.HandleUsed, wire.WorkerStopping,
+			wire.EngineDown, wire.EngineDown, wire.EngineError, wire.EngineError, wire.EngineTimeout, wire.HandleUsed, wire.WorkerStopping, wire.EngineRejected,
 		}).Draw(t, "reason"),
 	}
 }

@@ -61,8 +61,10 @@ func (c *call) publish(ctx context.Context) {
 		c.mu.Unlock()
 		return
 	}
-	settle := c.goOn(time.Now())
+	now := time.Now()
+	settle := c.goOn(now)
 	c.again = false // from here frames of this attempt count
+	c.enqueued(now)
 	attempt, ask := c.attempt, c.ask
 	c.mu.Unlock()
 	if settle != nil {
@@ -124,14 +126,14 @@ func (c *call) put(ctx context.Context, attempt uint32, ask *ask, stored bool) (
 		body = nil
 	}
 	c.mu.Lock()
-	avoid := slices.Clone(c.avoid)
+	avoid, parent := slices.Clone(c.avoid), c.parent
 	c.mu.Unlock()
 	meta := wire.Request{
 		ID: c.req.ID, Frontend: c.r.name, Stream: c.stream, Attempt: attempt, Model: c.req.Model, Path: c.req.Path,
 		Streaming: c.req.Streaming, Usage: c.req.Usage, Counts: c.sent != nil, Class: c.req.Class, Tenant: c.req.Tenant,
 		Digest: ask.digest, BodySize: len(ask.body), BodyRef: ref,
 		PromptTokens: ask.promptTokens, MaxTokens: ask.maxTokens,
-		Admitted: ask.since, Deadline: c.req.Deadline, Avoid: avoid, Traceparent: c.parent,
+		Admitted: ask.since, Deadline: c.req.Deadline, Avoid: avoid, Traceparent: parent,
 	}
 	job := &wire.PrefillJob{Request: meta, Whole: c.req.Whole, Prefix: c.req.Prefix, Body: body}
 	at, err := c.r.deps.Queue.Publish(ctx, job)

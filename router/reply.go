@@ -1,13 +1,14 @@
 package router
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"time"
 
+	"github.com/baton-llm/baton/internal/histogram"
 	"github.com/baton-llm/baton/internal/relay"
 	"github.com/baton-llm/baton/internal/wire"
+	"go.opentelemetry.io/otel/trace"
 )
 
 // A worker keeps to the relay's window. One that sends this much more is at fault.
@@ -99,7 +100,7 @@ func (c *call) placed(f *wire.Frame) {
 func (c *call) taken(now time.Time) {
 	if c.timing.Queue == 0 {
 		c.timing.Queue = max(1, now.Sub(c.admitted))
-		c.r.metrics.queue.WithLabelValues(c.req.Class.String()).Observe(c.timing.Queue.Seconds())
+		histogram.Observe(c.r.metrics.queue.WithLabelValues(c.req.Class.String()), c.timing.Queue, c.span.SpanContext())
 	}
 }
 
@@ -184,7 +185,7 @@ func (c *call) data(id relay.RunID, f *wire.Frame, now time.Time) (bool, func())
 	}
 	c.came = c.req.Streaming
 	if payload != nil {
-		c.pieces = append(c.pieces, piece{run: id, seq: seq, data: bytes.Clone(payload)})
+		c.pieces = append(c.pieces, piece{run: id, seq: seq, data: c.keep(payload)})
 		c.pending += len(payload)
 	}
 	if !c.req.Streaming || payload == nil {
@@ -193,7 +194,7 @@ func (c *call) data(id relay.RunID, f *wire.Frame, now time.Time) (bool, func())
 	if !c.begun {
 		c.begin(now)
 	} else {
-		c.r.metrics.interToken.WithLabelValues(c.req.Class.String()).Observe(now.Sub(c.last).Seconds())
+		c.gaps.Observe(now.Sub(c.last).Seconds())
 	}
 	c.last = now
 	c.poke()
@@ -211,8 +212,10 @@ func (c *call) dropPieces() {
 func (c *call) begin(now time.Time) {
 	c.begun = true
 	c.timing.FirstToken = now.Sub(c.admitted)
-	c.r.metrics.ttft.WithLabelValues(c.req.Class.String()).Observe(c.timing.FirstToken.Seconds())
-	c.span.AddEvent("first piece")
+	if c.req.Streaming { // else all of it came at once
+		histogram.Observe(c.r.metrics.ttft.WithLabelValues(c.req.Class.String(), c.req.Model), c.timing.FirstToken, c.span.SpanContext())
+	}
+	c.span.AddEvent("first piece", trace.WithTimestamp(now))
 }
 
 // fail takes a Fail frame of an adopted run, or of a run that failed before it could say what it

@@ -34,6 +34,7 @@ func (c *call) tryAgain(why wire.Failure, now time.Time) func() {
 	if why.Reason == wire.BodyGone { // with the bucket, perhaps: it is to be stored again
 		ref, c.ask.ref = c.ask.ref, ""
 	}
+	c.dequeue(now, string(why.Reason))
 	stray := []relay.RunID{c.prefill, c.decode}
 	c.attempt++ // fences off what still comes of the one before
 	c.lost, c.again, c.job = why, true, receipt{}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"log/slog"
 	"math/rand/v2"
-	"slices"
 	"sync"
 	"time"
 
@@ -13,9 +12,8 @@ import (
 	"github.com/baton-llm/baton/internal/relay"
 	"github.com/baton-llm/baton/internal/wire"
 	"github.com/baton-llm/baton/router/resume"
+	"github.com/baton-llm/baton/router/series"
 	"github.com/prometheus/client_golang/prometheus"
-	"go.opentelemetry.io/otel/attribute"
-	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
 )
 
@@ -51,6 +49,7 @@ type Deps struct {
 	Bodies     Bodies
 	Fleet      Fleet
 	Receiver   Receiver
+	Aim        series.Aim // what a request must keep to count as good, for people
 	Registerer prometheus.Registerer
 	Tracer     trace.Tracer
 	Log        *slog.Logger
@@ -86,6 +85,8 @@ type Router struct {
 	admission *admission
 	bodies    shelf
 	chores    chan chore
+	past      past
+	figures   *series.Series
 
 	mu      sync.Mutex
 	calls   map[uint64]*call
@@ -95,16 +96,17 @@ type Router struct {
 }
 
 // New makes the router of the frontend called name; Run makes it work. Its owner hands frames of
-// wire.FramesSubject(name) to the receiver, requests on wire.BodySubject(name) to Body and messages on
-// wire.RefuseSubject(name) to Refused.
+// wire.FramesSubject(name) to the receiver, requests on wire.BodySubject(name) to Body and on
+// wire.QueueSubject(name) to Waiting, and messages on wire.RefuseSubject(name) to Refused.
 func New(cfg Config, name string, deps Deps) *Router {
 	r := &Router{
 		cfg: cfg, name: name, deps: deps, log: deps.Log, metrics: newMetrics(deps.Registerer),
-		admission: newAdmission(&cfg), chores: make(chan chore, maxChores), calls: map[uint64]*call{},
+		admission: newAdmission(&cfg), chores: make(chan chore, maxChores), figures: series.New(deps.Aim), calls: map[uint64]*call{},
 		// A new process under an old name must not use numbers that its queues remember.
 		stream: rand.Uint64N(1 << 48),
 	}
 	r.bodies = shelf{r: r, bodies: map[uint64][]byte{}}
+	deps.Registerer.MustRegister(line{r})
 	deps.Fleet.OnGone(r.gone)
 	return r
 }
@@ -193,7 +195,7 @@ func (r *Router) Do(ctx context.Context, req *Request) (*Answer, error) {
 		c.release()
 		return nil, err
 	}
-	return &Answer{c}, nil
+	return &Answer{c: c}, nil
 }
 
 // servable refuses a model that no worker served lately. One whose workers are away for the
@@ -210,21 +212,13 @@ func (r *Router) servable(model string) *Error {
 
 // open makes the call and enters it into the tables.
 func (r *Router) open(ctx context.Context, req *Request, now time.Time) *call {
-	var w3c propagation.TraceContext
-	if req.Traceparent != "" {
-		ctx = w3c.Extract(ctx, propagation.MapCarrier{"traceparent": req.Traceparent})
-	}
-	ctx, span := r.deps.Tracer.Start(ctx, "request", trace.WithTimestamp(now), trace.WithAttributes(
-		attribute.String("baton.request_id", req.ID),
-		attribute.String("baton.model", req.Model),
-		attribute.String("baton.class", req.Class.String()),
-	))
-	carrier := propagation.MapCarrier{}
-	w3c.Inject(ctx, carrier)
 	c := &call{
-		r: r, req: req, ask: newAsk(req, now), admitted: now, span: span, parent: carrier["traceparent"],
-		wake: make(chan struct{}, 1), since: now, attempt: 1, again: true, timing: Timing{Attempts: 1, Whole: req.Whole},
+		r: r, req: req, ask: newAsk(req, now), admitted: now, span: r.startSpan(ctx, req, now),
+		wake: make(chan struct{}, 1), attempt: 1, again: true, timing: Timing{Attempts: 1, Whole: req.Whole},
+		gaps: r.metrics.interToken.WithLabelValues(req.Class.String()),
 	}
+	r.figures.Pass(series.Arrived, req.Class, now)
+	c.enter(Queued, now, "")
 	r.mu.Lock()
 	r.stream++
 	c.stream = r.stream
@@ -270,27 +264,4 @@ func (r *Router) gone(worker string) {
 	for _, c := range r.inFlight() {
 		c.gone(worker)
 	}
-}
-
-// Info is one request in flight, for people.
-type Info struct {
-	ID      string
-	Model   string
-	State   State
-	Since   time.Time // of State
-	Attempt int
-	Worker  string // that has it now; empty: none
-}
-
-// Requests returns what is in flight, the longest waiting first.
-func (r *Router) Requests() []Info {
-	calls := r.inFlight()
-	slices.SortFunc(calls, func(a, b *call) int { return a.admitted.Compare(b.admitted) })
-	infos := make([]Info, len(calls))
-	for i, c := range calls {
-		c.mu.Lock()
-		infos[i] = Info{ID: c.req.ID, Model: c.req.Model, State: c.state, Since: c.since, Attempt: int(c.attempt), Worker: c.worker()}
-		c.mu.Unlock()
-	}
-	return infos
 }

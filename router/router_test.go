@@ -1,6 +1,8 @@
 package router_test
 
 import (
+	"errors"
+	"io"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -241,5 +243,35 @@ func TestRedeliveredPrefillTakesOver(t *testing.T) {
 		res := h.now(out)
 		res.answer.Close()
 		h.over(map[string]int{"done": 1})
+	})
+}
+
+func TestMoreTellsWhatIsThere(t *testing.T) {
+	bubble(t, router.DefaultConfig(), func(t *testing.T, h *rig) {
+		out := h.do(t.Context(), request())
+		d := h.run("d1", 1, h.job()).send(wire.Decoding, wholly).send(wire.Data, "a").send(wire.Data, "b")
+		answer := h.now(out).answer
+		defer answer.Close()
+		for _, want := range []string{"a", "b"} {
+			if !answer.More() {
+				t.Errorf("More is false before %q", want)
+			}
+			if _, early := h.recv.consumed[d.id]; early && want == "a" {
+				t.Error("pieces count as consumed before they are read")
+			}
+			if got, err := answer.Next(t.Context()); string(got) != want || err != nil {
+				t.Errorf("Next = %q, %v, want %q", got, err, want)
+			}
+		}
+		if answer.More() {
+			t.Error("More is true while the worker is silent")
+		}
+		d.send(wire.End, `{}`)
+		if !answer.More() {
+			t.Error("More is false at the end, which Next tells at once")
+		}
+		if _, err := answer.Next(t.Context()); !errors.Is(err, io.EOF) {
+			t.Errorf("Next after the last piece = %v", err)
+		}
 	})
 }

@@ -30,7 +30,6 @@ type commands struct {
 	Prefill  workerCommand   `cmd:"" help:"Run a prefill worker in front of an engine."`
 	Decode   workerCommand   `cmd:"" help:"Run a decode worker in front of an engine."`
 	Both     workerCommand   `cmd:"" help:"Run a worker of both kinds in front of an engine whose kv_role is kv_both."`
-	Role     roleCommand     `cmd:"" help:"List workers, or have one act in another role."`
 	Engine   engineCommand   `cmd:"" help:"Run a simulated engine that speaks vLLM's HTTP protocol."`
 	Chaos    chaosCommand    `cmd:"" help:"Break the parts of a deployment of many processes under load, and check that nothing is lost."`
 	Bench    benchCommand    `cmd:"" help:"Measure an OpenAI-compatible endpoint."`
@@ -39,15 +38,20 @@ type commands struct {
 	NATS     natsCommand     `cmd:"" name:"nats" help:"Run a NATS server, or print what a server has to know of baton."`
 	Cfg      configCommand   `cmd:"" name:"config" help:"Print or check settings."`
 	Version  struct{}        `cmd:"" help:"Print the version."`
+
+	operatorCommands
 }
 
 type upCommand struct {
 	serving
 
-	Engine         string   `help:"sim or vllm: simulated engines, or vllm serve processes that baton starts." placeholder:"KIND"`
+	Engine         string   `help:"sim, vllm or external: simulated engines, vllm serve processes that baton starts, or engines that run already." placeholder:"KIND"`
 	Prefill        string   `help:"Number of prefill engines." placeholder:"N"`
 	Decode         string   `help:"Number of decode engines." placeholder:"N"`
 	Both           string   `help:"Number of engines that do both." placeholder:"N"`
+	PrefillURLs    string   `name:"prefill-urls" help:"Prefill engines that run already, such as http://gpu-a:8100,http://gpu-b:8100." placeholder:"URLS"`
+	DecodeURLs     string   `name:"decode-urls" help:"Decode engines that run already." placeholder:"URLS"`
+	BothURLs       string   `name:"both-urls" help:"Engines that run already and do both." placeholder:"URLS"`
 	Model          string   `help:"Model folder or id for vLLM." placeholder:"MODEL"`
 	PrefillGPUs    string   `name:"prefill-gpus" help:"GPUs of the prefill engines, such as 0-3." placeholder:"LIST"`
 	DecodeGPUs     string   `name:"decode-gpus" help:"GPUs of the decode engines, such as 4-7." placeholder:"LIST"`
@@ -69,11 +73,6 @@ type serving struct {
 
 type workerCommand struct {
 	Engine string `help:"URL of the engine, such as http://127.0.0.1:8100." placeholder:"URL"`
-}
-
-type roleCommand struct {
-	Worker string `arg:"" optional:"" help:"Name of the worker; without one, all are listed."`
-	Role   string `arg:"" optional:"" help:"prefill, decode or both."`
 }
 
 type engineCommand struct {
@@ -119,6 +118,9 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
+	if _, set := os.LookupEnv("GOGC"); !set {
+		go app.PaceHeap(ctx) // ends with the process
+	}
 	if err := run(ctx, os.Args[1:]); err != nil {
 		fmt.Fprintf(os.Stderr, "baton: %v\n", err)
 		stop()
@@ -153,6 +155,9 @@ func run(ctx context.Context, args []string) error {
 	sources, err := config.Load(&cfg, file, os.LookupEnv, flags)
 	cfg.VLLM.Args = append(cfg.VLLM.Args, cmd.Up.Args...)
 	if err == nil {
+		err = cfg.Tracing.Standard(os.LookupEnv, sources)
+	}
+	if err == nil {
 		err = errors.Join(config.CheckEnv(&cfg, os.Environ(), "BATON_CONFIG"), cfg.Validate())
 	}
 	if err != nil {
@@ -169,8 +174,6 @@ func run(ctx context.Context, args []string) error {
 		return app.RunWorker(ctx, &cfg, wire.RoleDecode, os.Stderr)
 	case "both":
 		return app.RunWorker(ctx, &cfg, wire.RoleBoth, os.Stderr)
-	case "role":
-		return cmd.Role.run(ctx, &cfg, os.Stdout, os.Stderr)
 	case "engine":
 		return app.RunEngine(ctx, &cfg, os.Stderr)
 	case "nats run":
@@ -197,8 +200,8 @@ func run(ctx context.Context, args []string) error {
 	case "version":
 		fmt.Println("baton", telemetry.Version())
 		return nil
-	default:
-		return fmt.Errorf("command %q is not handled", name)
+	default: // those of operators
+		return parsed.Run(&session{ctx: ctx, cfg: &cfg, out: os.Stdout, logs: os.Stderr})
 	}
 }
 
@@ -221,6 +224,12 @@ func (c *commands) shorthands(flags map[string]string) {
 	set("sim.role", c.Engine.Role)
 	set("sim.model", c.Engine.Model)
 	set("up.engine", c.Up.Engine)
+	set("up.prefill_urls", c.Up.PrefillURLs)
+	set("up.decode_urls", c.Up.DecodeURLs)
+	set("up.both_urls", c.Up.BothURLs)
+	if c.Up.PrefillURLs+c.Up.DecodeURLs+c.Up.BothURLs != "" {
+		set("up.engine", "external")
+	}
 	set("up.prefill", c.Up.Prefill)
 	set("up.decode", c.Up.Decode)
 	set("up.both", c.Up.Both)

@@ -1,20 +1,24 @@
 package main
 
 import (
-	"context"
 	"errors"
-	"io"
 
-	"github.com/baton-llm/baton/internal/app"
+	"github.com/baton-llm/baton/internal/operator"
 	"github.com/baton-llm/baton/internal/wire"
 )
 
-func (r *roleCommand) run(ctx context.Context, cfg *app.Config, out, logs io.Writer) error {
+type roleCommand struct {
+	Worker string `arg:"" optional:"" help:"Name of the worker; without one, all are listed."`
+	Role   string `arg:"" optional:"" help:"prefill, decode or both."`
+}
+
+// Run lists workers, or changes the role of one.
+func (r *roleCommand) Run(s *session) error {
 	switch {
 	case r.Worker == "":
-		return app.ListWorkers(ctx, cfg, out, logs)
+		return (&workersCommand{}).Run(s)
 	case r.Role == "":
 		return errors.New("say which role: baton role WORKER prefill|decode|both")
 	}
-	return app.SetRole(ctx, cfg, r.Worker, wire.Role(r.Role), out, logs)
+	return s.atDesk(func(d *operator.Desk) error { return d.SetRole(s.ctx, r.Worker, wire.Role(r.Role), s.out) })
 }

@@ -1,22 +1,27 @@
 package app
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
+	"strconv"
 	"sync"
 
 	"github.com/baton-llm/baton/internal/wire"
 )
 
-// acting is the role that a worker acts in, as dispatchers place by it. It changes nothing else: the
-// worker's stages are those of its engine, so what it runs or what is on its way to it goes on to its end.
+// acting is what operators change of a worker: the role that it acts in, and whether it takes work, as
+// dispatchers place by them. That changes nothing else: the worker's stages are those of its engine, so what it
+// runs or what is on its way to it goes on to its end.
 type acting struct {
 	able    wire.Role // what the engine can do
 	changed func()    // called after a change; set before requests can come
+	leave   func()    // ends the worker as SIGTERM does; nil: it is not alone in its process
 	log     *slog.Logger
 
-	mu sync.Mutex
-	is wire.Role
+	mu   sync.Mutex
+	is   wire.Role
+	held bool // takes no work, by an operator's wish
 }
 
 func newActing(able wire.Role, log *slog.Logger) *acting {
@@ -51,4 +56,38 @@ func (a *acting) take(req []byte) ([]byte, error) {
 		a.changed()
 	}
 	return []byte(was), nil
+}
+
+// holds tells whether the worker shall take no work.
+func (a *acting) holds() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.held
+}
+
+// drain is asked for a wire.DrainAsk and answers whether the worker was held.
+func (a *acting) drain(req []byte) ([]byte, error) {
+	ask := wire.DrainAsk(req)
+	switch ask {
+	case wire.DrainHold, wire.DrainResume:
+	case wire.DrainLeave:
+		if a.leave == nil {
+			return nil, errors.New("this worker is part of baton up and ends with it alone; baton drain --keep leaves it there without work")
+		}
+		a.log.Info("leaves, as an operator wants")
+		a.leave()
+		return strconv.AppendBool(nil, a.holds()), nil
+	default:
+		return nil, fmt.Errorf("a worker can %s, %s or %s, not %q", wire.DrainLeave, wire.DrainHold, wire.DrainResume, ask)
+	}
+	hold := ask == wire.DrainHold
+	a.mu.Lock()
+	was := a.held
+	a.held = hold
+	a.mu.Unlock()
+	if was != hold {
+		a.log.Info("takes work as an operator wants", slog.Bool("held", hold))
+		a.changed()
+	}
+	return strconv.AppendBool(nil, was), nil
 }

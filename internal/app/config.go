@@ -3,6 +3,8 @@ package app
 import (
 	"errors"
 	"fmt"
+	"net"
+	"slices"
 	"time"
 
 	"github.com/baton-llm/baton/api"
@@ -46,10 +48,14 @@ type Config struct {
 
 // Up says what `baton up` starts beside the frontend and the embedded NATS server.
 type Up struct {
-	Engine  string `yaml:"engine" help:"what the workers front: sim (simulated engines in this process) or vllm (vllm serve processes that it starts)"`
+	Engine  string `yaml:"engine" help:"what the workers front: sim (simulated engines in this process), vllm (vllm serve processes that it starts) or external (engines that others run, at the URLs below)"`
 	Prefill int    `yaml:"prefill" help:"prefill workers, each with an engine of its own; with vllm on GPUs vllm.prefill_gpus says how many"`
 	Decode  int    `yaml:"decode" help:"decode workers, likewise"`
 	Both    int    `yaml:"both" help:"workers of both kinds, likewise: what the aggregated mode needs"`
+
+	PrefillURLs []string `yaml:"prefill_urls" help:"with external: URLs of the prefill engines, a worker for each"`
+	DecodeURLs  []string `yaml:"decode_urls" help:"with external: URLs of the decode engines, likewise"`
+	BothURLs    []string `yaml:"both_urls" help:"with external: URLs of engines that do both, likewise"`
 
 	PrefillBatch int `yaml:"prefill_batch" help:"most tokens in one iteration of a prefill engine (vLLM: max_num_batched_tokens); 0: the engine's default"`
 	DecodeBatch  int `yaml:"decode_batch" help:"most tokens in one iteration of a decode engine; 0: the engine's default"`
@@ -57,14 +63,16 @@ type Up struct {
 
 	DecodeSlow float64 `yaml:"decode_slow" help:"how many times slower than its profile a simulated decode engine is; 0: as the profile says"`
 
+	UI        string        `yaml:"ui" help:"host:port of the page for operators, /ui, if api.admin_listen is empty; if the port is in use, the next free one; empty: none"`
 	Drain     time.Duration `yaml:"drain_timeout" help:"how long requests may go on after Ctrl-C; it stands in for the drain timeouts of api, prefill and decode"`
 	ReadyFile string        `yaml:"ready_file" help:"file that gets a line of JSON with the address, the model and the engines once requests can be served, and is removed at the end; empty: none"`
 }
 
 // What up.engine can be; empty is sim.
 const (
-	engineSim  = "sim"
-	engineVLLM = "vllm"
+	engineSim      = "sim"
+	engineVLLM     = "vllm"
+	engineExternal = "external"
 )
 
 // Worker is what worker processes of all kinds have in common.
@@ -80,7 +88,8 @@ type Worker struct {
 func DefaultConfig() Config {
 	return Config{
 		Up: Up{
-			Engine: engineSim, Prefill: 4, Decode: 4, PrefillBatch: 1536, DecodeBatch: 1344, DecodeChunk: 1024, Drain: 500 * time.Millisecond,
+			Engine: engineSim, Prefill: 4, Decode: 4, PrefillBatch: 1536, DecodeBatch: 1344, DecodeChunk: 1024,
+			UI: "127.0.0.1:9090", Drain: 500 * time.Millisecond,
 		},
 		Worker:    Worker{Connector: "nixl", SimListen: "127.0.0.1:8100", Announce: time.Second},
 		API:       api.DefaultConfig(),
@@ -119,11 +128,15 @@ func (c *Config) Validate() error {
 
 func (u *Up) validate() error {
 	var err error
-	if u.Engine != "" && u.Engine != engineSim && u.Engine != engineVLLM {
-		err = fmt.Errorf("up.engine is %q, want sim or vllm", u.Engine)
+	if !slices.Contains([]string{"", engineSim, engineVLLM, engineExternal}, u.Engine) {
+		err = fmt.Errorf("up.engine is %q, want sim, vllm or external", u.Engine)
 	}
+	err = errors.Join(err, u.validateURLs())
 	if min(u.Prefill, u.Decode, u.Both) < 0 || u.Both == 0 && min(u.Prefill, u.Decode) == 0 {
 		err = errors.Join(err, fmt.Errorf("up.prefill is %d, up.decode %d and up.both %d, want 1 or more of prefill and decode, or of both", u.Prefill, u.Decode, u.Both))
+	}
+	if _, _, e := net.SplitHostPort(u.UI); u.UI != "" && e != nil {
+		err = errors.Join(err, fmt.Errorf("up.ui is %q, want host:port", u.UI))
 	}
 	if min(u.PrefillBatch, u.DecodeBatch, u.DecodeChunk) < 0 {
 		err = errors.Join(err, errors.New("up.prefill_batch, up.decode_batch and up.decode_chunk: want 0 or more"))

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -17,6 +18,8 @@ import (
 	"github.com/baton-llm/baton/internal/bus"
 	"github.com/baton-llm/baton/internal/enginesim"
 	"github.com/baton-llm/baton/internal/natsd/natsdtest"
+	"github.com/baton-llm/baton/internal/operator"
+	"github.com/baton-llm/baton/internal/telemetry"
 	"github.com/baton-llm/baton/internal/wire"
 )
 
@@ -183,12 +186,25 @@ func TestPermissionsSuffice(t *testing.T) {
 	if err == nil {
 		t.Error("an answer of 100000 tokens came in 200 ms")
 	}
-	operator := cfg
-	as(&operator, bus.Operator)
+	own := cfg
+	as(&own, bus.Operator)
+	desk, err := operator.Open(t.Context(), own.NATS, own.Fleet, nil, telemetry.Logger(own.Log, &o.logs))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer desk.Close()
 	both := o.workers[len(o.workers)-1]
 	var said strings.Builder
-	if err := SetRole(t.Context(), &operator, both, wire.RoleDecode, &said, &o.logs); err != nil || !strings.Contains(said.String(), both+" acts as decode now") {
+	if err := desk.SetRole(t.Context(), both, wire.RoleDecode, &said); err != nil || !strings.Contains(said.String(), both+" acts as decode now") {
 		t.Errorf("SetRole = %q, %v", said.String(), err)
+	}
+	if queues, err := desk.Queues(t.Context()); err != nil || len(queues) != 2 {
+		t.Errorf("Queues = %v, %v", queues, err)
+	}
+	short, end := context.WithTimeout(t.Context(), 20*time.Second)
+	defer end()
+	if err := errors.Join(desk.Drain(short, both, true, &said), desk.Undrain(short, both, &said)); err != nil || !strings.Contains(said.String(), both+" takes work again") {
+		t.Errorf("Drain and Undrain = %q, %v", said.String(), err)
 	}
 	if err := o.proven(t, 0, words(3000), 5); err != nil {
 		t.Error(err)

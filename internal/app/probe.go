@@ -21,21 +21,23 @@ type engineProbe struct {
 
 	mu    sync.Mutex
 	cards []wire.Model
-	ready bool
+	why   string // the engine is not ready; empty: it is
 }
 
 func newEngineProbe(client *engine.Client, every time.Duration) *engineProbe {
-	return &engineProbe{client: client, every: every, doubted: make(chan struct{}, 1)}
+	return &engineProbe{client: client, every: every, doubted: make(chan struct{}, 1), why: "its engine was not asked yet"}
 }
 
 // doubt takes the news that a call found no engine or lost it: it counts as not ready until it answers a probe.
 // It does not block.
 func (e *engineProbe) doubt() {
 	e.mu.Lock()
-	was := e.ready
-	e.ready = false
+	was := e.why
+	if was == "" {
+		e.why = "a call found no engine, or lost it"
+	}
 	e.mu.Unlock()
-	if !was {
+	if was != "" {
 		return // the next probe is due soon
 	}
 	e.changed()
@@ -71,13 +73,14 @@ func (e *engineProbe) ask(ctx context.Context) error {
 	asking, cancel := context.WithTimeout(ctx, askTime)
 	defer cancel()
 	cards, err := e.client.Models(asking)
-	ready := err == nil && len(cards) > 0
-	if ready && e.check != nil {
-		err := e.check(ctx, cards[0].ID)
-		if errors.Is(err, errUnfit) {
+	if err == nil && len(cards) == 0 {
+		err = errors.New("it serves no model")
+	}
+	if err == nil && e.check != nil {
+		if err = e.check(ctx, cards[0].ID); errors.Is(err, errUnfit) {
 			return err
 		}
-		if ready = err == nil; ready {
+		if err == nil {
 			e.check = nil
 		}
 	}
@@ -85,9 +88,11 @@ func (e *engineProbe) ask(ctx context.Context) error {
 		return nil // the probe ends; that says nothing of the engine
 	}
 	e.mu.Lock()
-	changed := ready != e.ready
-	e.ready = ready
-	if ready {
+	changed := (err == nil) != (e.why == "")
+	e.why = ""
+	if err != nil {
+		e.why = err.Error()
+	} else {
 		e.cards = cards
 	}
 	e.mu.Unlock()
@@ -97,8 +102,9 @@ func (e *engineProbe) ask(ctx context.Context) error {
 	return nil
 }
 
-func (e *engineProbe) state() (cards []wire.Model, ready bool) {
+// state is what the engine serves, and why it is not ready; empty: it is.
+func (e *engineProbe) state() (cards []wire.Model, why string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return e.cards, e.ready
+	return e.cards, e.why
 }

@@ -34,8 +34,8 @@ func TestEngineThatDropsACallIsNotReadyAtOnce(t *testing.T) {
 	const never = time.Hour // between two probes: what happens is not their doing
 	probe := newEngineProbe(client, never)
 	probe.changed = func() {
-		_, ready := probe.state()
-		changes <- ready
+		_, why := probe.state()
+		changes <- why == ""
 	}
 	client.OnDown(probe.doubt)
 	go func() { _ = probe.Run(t.Context()) }()

@@ -26,7 +26,9 @@ type process struct {
 	tracer trace.Tracer
 	bus    *bus.Bus
 	begun  time.Time
+	admin  net.Listener                // for operators of the frontend; nil: as api.admin_listen says
 	flush  func(context.Context) error // of the tracer
+	single bool                        // its one worker may end it
 }
 
 // inProcess opens connections to a NATS server in this process.

@@ -1,7 +1,9 @@
 package app
 
 import (
+	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -9,20 +11,38 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/baton-llm/baton/internal/bus"
+	"github.com/baton-llm/baton/internal/operator"
 	"github.com/baton-llm/baton/internal/wire"
 )
 
 // tool runs f as a command of its own would, beside the processes of the site.
-func (s *site) tool(t *testing.T, f func(b *bus.Bus) error) error {
+func (s *site) tool(t *testing.T, f func(d *operator.Desk) error) error {
 	t.Helper()
-	return onBus(t.Context(), s.d.proc.cfg, s.d.nats, t.Output(), f)
+	desk, err := operator.Open(t.Context(), s.d.proc.cfg.NATS, s.cfg.Fleet, s.d.nats, slog.New(slog.DiscardHandler))
+	if err != nil {
+		return err
+	}
+	defer desk.Close()
+	return f(desk)
+}
+
+// list is what baton workers prints.
+func (s *site) list(t *testing.T) string {
+	t.Helper()
+	var out strings.Builder
+	if err := s.tool(t, func(d *operator.Desk) error {
+		workers, err := d.Workers(t.Context())
+		return errors.Join(err, operator.PrintWorkers(&out, workers))
+	}); err != nil {
+		t.Fatal(err)
+	}
+	return out.String()
 }
 
 func (s *site) setRole(t *testing.T, worker string, role wire.Role) (out string, err error) {
 	t.Helper()
 	var said strings.Builder
-	err = s.tool(t, func(b *bus.Bus) error { return setRole(t.Context(), b, &s.cfg, worker, role, &said, t.Output()) })
+	err = s.tool(t, func(d *operator.Desk) error { return d.SetRole(t.Context(), worker, role, &said) })
 	return said.String(), err
 }
 
@@ -113,13 +133,10 @@ func TestRolesThatCannotBe(t *testing.T) {
 		if said, err := s.setRole(t, p, wire.RolePrefill); err != nil || !strings.Contains(said, "acts as prefill now, before as prefill") {
 			t.Errorf("the role that it has: %q, %v", said, err)
 		}
-		var list strings.Builder
-		if err := s.tool(t, func(b *bus.Bus) error { return listWorkers(t.Context(), b, &s.cfg, &list, t.Output()) }); err != nil {
-			t.Fatal(err)
-		}
+		list := s.list(t)
 		for _, w := range []string{p + "  prefill ", d + "   decode ", both + "     both "} {
-			if !strings.Contains(list.String(), w) {
-				t.Errorf("the list lacks %q:\n%s", w, list.String())
+			if !strings.Contains(list, w) {
+				t.Errorf("the list lacks %q:\n%s", w, list)
 			}
 		}
 	})
@@ -140,13 +157,10 @@ func TestWorkersAreListed(t *testing.T) {
 		if _, err := s.setRole(t, all[1].worker, wire.RoleDecode); err != nil {
 			t.Error(err)
 		}
-		var out strings.Builder
-		if err := s.tool(t, func(b *bus.Bus) error { return listWorkers(t.Context(), b, &s.cfg, &out, t.Output()) }); err != nil {
-			t.Fatal(err)
-		}
+		out := s.list(t)
 		for i, role := range []wire.Role{wire.RolePrefill, wire.RoleDecode} {
-			if want := all[i].worker + "  " + string(role); !strings.Contains(out.String(), want) || strings.Count(out.String(), "ready") != 2 {
-				t.Errorf("the list lacks %q:\n%s", want, out.String())
+			if want := all[i].worker + "  " + string(role); !strings.Contains(out, want) || strings.Count(out, "ready") != 2 {
+				t.Errorf("the list lacks %q:\n%s", want, out)
 			}
 		}
 		if err := s.proven(t, longPrompt(1), 5); err != nil {

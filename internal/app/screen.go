@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"strconv"
 
 	"github.com/baton-llm/baton/internal/wire"
 	"golang.org/x/term"
@@ -17,7 +18,7 @@ func isTerminal(w io.Writer) bool {
 	return ok && term.IsTerminal(int(file.Fd()))
 }
 
-// model is what clients call the model of `baton up`.
+// model is what clients call the model of `baton up`; engines that others run have to be asked.
 func (c *Config) model() string {
 	if c.Up.Engine == engineVLLM {
 		return c.VLLM.ServedName()
@@ -37,17 +38,31 @@ func baseURL(cfg *Config, addr net.Addr) string {
 	return "http://localhost:" + port
 }
 
+// ui is the URL of the page for operators; empty: there is none.
+func (d *deployment) ui() string {
+	if d.proc.admin == nil {
+		return ""
+	}
+	addr := d.proc.admin.Addr().String()
+	if tcp, ok := d.proc.admin.Addr().(*net.TCPAddr); ok && tcp.IP.IsUnspecified() {
+		addr = "localhost:" + strconv.Itoa(tcp.Port)
+	}
+	return "http://" + addr + "/ui"
+}
+
 // printScreen says once what runs where, what to try, and how to stop.
-func printScreen(w io.Writer, cfg *Config, addr net.Addr, d *deployment) {
+func printScreen(w io.Writer, cfg *Config, addr net.Addr, d *deployment, model string) {
 	base := baseURL(cfg, addr)
 	nats := "embedded, no port opened"
 	if cfg.Embedded.Listen != "" {
 		nats = "embedded, " + d.nats.ClientURL()
 	}
-	model := cfg.model()
 	what := fmt.Sprintf("%s (simulated, profile %s)", model, cfg.Sim.Profile)
-	if cfg.Up.Engine == engineVLLM {
+	switch cfg.Up.Engine {
+	case engineVLLM:
 		what = fmt.Sprintf("%s (vLLM on %s)", model, cfg.VLLM.Device)
+	case engineExternal:
+		what = model
 	}
 	fmt.Fprintf(w, `
   baton is up.
@@ -56,6 +71,9 @@ func printScreen(w io.Writer, cfg *Config, addr net.Addr, d *deployment) {
     model             %s
     NATS              %s
 `, base, what, nats)
+	if ui := d.ui(); ui != "" {
+		fmt.Fprintf(w, "    live view         %s\n", ui)
+	}
 	for _, f := range d.fronts() {
 		fmt.Fprintf(w, "    %-17s engine %s\n", f.worker, f.url)
 	}
@@ -77,7 +95,8 @@ func printScreen(w io.Writer, cfg *Config, addr net.Addr, d *deployment) {
 
 // readiness is the content of up.ready_file, for programs that start baton.
 type readiness struct {
-	URL     string        `json:"url"` // of the OpenAI endpoint, without /v1
+	URL     string        `json:"url"`          // of the OpenAI endpoint, without /v1
+	UI      string        `json:"ui,omitempty"` // of the page for operators
 	Model   string        `json:"model"`
 	PID     int           `json:"pid"`
 	Engines []readyEngine `json:"engines"`
@@ -91,12 +110,12 @@ type readyEngine struct {
 }
 
 // writeReady writes up.ready_file, at once as a whole.
-func writeReady(cfg *Config, addr net.Addr, d *deployment) error {
+func writeReady(cfg *Config, addr net.Addr, d *deployment, model string) error {
 	file := cfg.Up.ReadyFile
 	if file == "" {
 		return nil
 	}
-	r := readiness{URL: baseURL(cfg, addr), Model: cfg.model(), PID: os.Getpid()}
+	r := readiness{URL: baseURL(cfg, addr), UI: d.ui(), Model: model, PID: os.Getpid()}
 	for _, f := range d.fronts() {
 		r.Engines = append(r.Engines, readyEngine{Name: f.engine, Role: f.role, Worker: f.worker, URL: f.url})
 	}

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"strconv"
 	"syscall"
 	"time"
 
@@ -32,6 +33,24 @@ func metricsHandler(reg *prometheus.Registry) http.Handler {
 	return promhttp.HandlerFor(reg, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError, Registry: reg, EnableOpenMetrics: true})
 }
 
+// nextPorts is how many ports listenNear tries before it takes any.
+const nextPorts = 10
+
+// listenNear is listen, but for a port that is in use: then it takes one of the next, or any.
+func listenNear(ctx context.Context, addr, what string) (net.Listener, error) {
+	ln, err := listen(ctx, addr, what)
+	host, text, _ := net.SplitHostPort(addr)
+	port, unknown := strconv.Atoi(text)
+	for next := 1; errors.Is(err, syscall.EADDRINUSE) && unknown == nil && next <= nextPorts; next++ {
+		near := strconv.Itoa(port + next)
+		if next == nextPorts {
+			near = "0"
+		}
+		ln, err = listen(ctx, net.JoinHostPort(host, near), what)
+	}
+	return ln, err
+}
+
 // operators adds a listener for operators to infra; without an address there is none.
 func (p *process) operators(ctx context.Context, infra *layer, addr, setting string, handler http.Handler) error {
 	if addr == "" {
@@ -41,9 +60,14 @@ func (p *process) operators(ctx context.Context, infra *layer, addr, setting str
 	if err != nil {
 		return err
 	}
+	p.operatorsOn(ctx, infra, ln, handler)
+	return nil
+}
+
+// operatorsOn adds serving operators on ln, which infra then closes.
+func (p *process) operatorsOn(ctx context.Context, infra *layer, ln net.Listener, handler http.Handler) {
 	p.log.InfoContext(ctx, "serving operators", slog.String("addr", ln.Addr().String()))
 	infra.run(func(ctx context.Context) error { return serveOperators(ctx, ln, handler) })
-	return nil
 }
 
 // serveOperators serves handler on ln, which it closes, until ctx ends. Nobody waits for requests

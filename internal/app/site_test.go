@@ -96,6 +96,7 @@ func (s *site) start(t *testing.T, e *simulated) *part {
 	if err != nil {
 		t.Fatal(err)
 	}
+	proc.single = true // so that an operator may end its worker
 	p := &part{simulated: e, proc: proc}
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)

@@ -82,6 +82,7 @@ func (s *stages) load() wire.Load {
 		p := s.prefill.Load()
 		l.Running += p.Running
 		l.Tokens += p.Tokens
+		l.Waiting += p.Waiting
 		l.Handles = p.Handles
 	}
 	return l

@@ -44,6 +44,9 @@ func RunUp(ctx context.Context, cfg *Config, screen, logs io.Writer) error {
 		return err
 	}
 	defer d.close()
+	if err := d.listenAdmin(ctx); err != nil {
+		return err
+	}
 	if board != nil {
 		if err := d.addVLLM(ctx, board); err != nil {
 			return err
@@ -56,8 +59,12 @@ func RunUp(ctx context.Context, cfg *Config, screen, logs io.Writer) error {
 		if board != nil {
 			board.Done()
 		}
-		printScreen(screen, cfg, ln.Addr(), d)
-		if err := writeReady(cfg, ln.Addr(), d); err != nil {
+		model := cfg.model()
+		if cfg.Up.Engine == engineExternal {
+			model = d.askModel(ctx)
+		}
+		printScreen(screen, cfg, ln.Addr(), d, model)
+		if err := writeReady(cfg, ln.Addr(), d, model); err != nil {
 			d.proc.log.ErrorContext(ctx, "ready file not written", slog.Any("error", err))
 		}
 	})
@@ -65,12 +72,13 @@ func RunUp(ctx context.Context, cfg *Config, screen, logs io.Writer) error {
 
 // deployment is everything that `baton up` runs.
 type deployment struct {
-	nats    *natsd.Server
-	proc    *process
-	network network
-	engines []*simulated
-	vllms   []*supervised
-	board   *supervise.Board // nil: no engine takes long to start
+	nats     *natsd.Server
+	proc     *process
+	network  network
+	engines  []*simulated
+	vllms    []*supervised
+	external []front          // of engines that others run
+	board    *supervise.Board // nil: no engine takes long to start
 }
 
 // network is where engines listen; tests put one in memory in its place.
@@ -95,6 +103,7 @@ type front struct {
 	role   wire.Role
 	engine string // name
 	url    string
+	check  engineCheck // nil: the engine is what baton made it
 }
 
 // fronts lists what runs where, prefill first.
@@ -105,6 +114,7 @@ func (d *deployment) fronts() (fronts []front) {
 	for _, s := range d.vllms {
 		fronts = append(fronts, front{worker: s.worker, role: s.engine.Role, engine: s.engine.Name, url: s.engine.URL()})
 	}
+	fronts = append(fronts, d.external...)
 	slices.SortStableFunc(fronts, func(a, b front) int { return cmp.Compare(rank(a.role), rank(b.role)) })
 	return fronts
 }
@@ -120,13 +130,7 @@ func newDeployment(ctx context.Context, cfg *Config, logs io.Writer) (*deploymen
 
 func newDeploymentOn(ctx context.Context, cfg *Config, logs io.Writer, on network) (_ *deployment, err error) {
 	d := &deployment{network: on}
-	own := *cfg
-	drain := cfg.Up.Drain
-	if cfg.Up.Engine == engineVLLM {
-		drain = cfg.VLLM.Drain
-	}
-	own.API.DrainTimeout, own.Prefill.DrainTimeout, own.Decode.DrainTimeout = drain, drain, drain
-	cfg = &own
+	cfg = cfg.drained()
 	defer func() {
 		if err != nil {
 			d.close()
@@ -138,7 +142,11 @@ func newDeploymentOn(ctx context.Context, cfg *Config, logs io.Writer, on networ
 	if d.proc, err = open(ctx, cfg, "up", d.nats, logs); err != nil {
 		return nil, err
 	}
-	if cfg.Up.Engine == engineVLLM {
+	switch cfg.Up.Engine {
+	case engineVLLM:
+		return d, nil
+	case engineExternal:
+		d.addExternal()
 		return d, nil
 	}
 	for role, n := range cfg.Up.counts() {
@@ -149,6 +157,31 @@ func newDeploymentOn(ctx context.Context, cfg *Config, logs io.Writer, on networ
 		}
 	}
 	return d, nil
+}
+
+// listenAdmin opens the listener for operators, so that its address can be told.
+func (d *deployment) listenAdmin(ctx context.Context) (err error) {
+	cfg := d.proc.cfg
+	switch {
+	case cfg.API.AdminListen != "":
+		d.proc.admin, err = listen(ctx, cfg.API.AdminListen, "operators (api.admin_listen)")
+	case cfg.Up.UI != "":
+		d.proc.admin, err = listenNear(ctx, cfg.Up.UI, "operators (up.ui)")
+	}
+	return err
+}
+
+// drained is the configuration with the drain timeouts of `baton up`; engines that others run keep the workers' own.
+func (c *Config) drained() *Config {
+	own, drain := *c, c.Up.Drain
+	switch c.Up.Engine {
+	case engineExternal:
+		return &own
+	case engineVLLM:
+		drain = c.VLLM.Drain
+	}
+	own.API.DrainTimeout, own.Prefill.DrainTimeout, own.Decode.DrainTimeout = drain, drain, drain
+	return &own
 }
 
 // counts is how many engines of each role are asked for.
@@ -197,7 +230,7 @@ func (d *deployment) run(ctx context.Context, ln net.Listener, ready func()) err
 	}
 	for _, f := range d.fronts() {
 		workers.run(func(ctx context.Context) error {
-			return d.proc.worker(ctx, f.worker, f.role, f.url, d.network.dial, nil)
+			return d.proc.worker(ctx, f.worker, f.role, f.url, d.network.dial, f.check)
 		})
 	}
 	bound, release := engines.bind(ctx)
@@ -212,6 +245,9 @@ func (d *deployment) run(ctx context.Context, ln net.Listener, ready func()) err
 func (d *deployment) close() {
 	for _, s := range d.engines {
 		_ = s.ln.Close()
+	}
+	if d.proc != nil && d.proc.admin != nil {
+		_ = d.proc.admin.Close()
 	}
 	if d.proc != nil {
 		d.proc.close()

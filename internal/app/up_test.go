@@ -66,6 +66,9 @@ func startUpLogging(t *testing.T, cfg Config, on network, logs io.Writer) (strin
 	if err != nil {
 		t.Fatal(err)
 	}
+	if err := d.listenAdmin(ctx); err != nil {
+		t.Fatal(err)
+	}
 	ln, err := net.Listen("tcp", cfg.API.Listen)
 	if err != nil {
 		t.Fatal(err)

@@ -29,6 +29,7 @@ func RunWorker(ctx context.Context, cfg *Config, role wire.Role, logs io.Writer)
 		return err
 	}
 	defer p.close()
+	p.single = true
 	infra := newLayer(ctx)
 	if err := p.operators(ctx, infra, cfg.Worker.Metrics, "worker.metrics", workerRoutes(p.reg)); err != nil {
 		return errors.Join(err, infra.stop())
@@ -46,9 +47,12 @@ func (p *process) worker(ctx context.Context, id string, role wire.Role, url str
 	if err != nil {
 		return err
 	}
+	ctx, leave := context.WithCancel(ctx)
+	defer leave()
 	reg := prometheus.WrapRegistererWith(prometheus.Labels{"worker": id}, p.reg)
 	log := p.log.With(slog.String("worker", id))
 	client := engine.New(url, p.cfg.Engine, dial, reg, log)
+	client.Trace(p.tracer)
 	probe := newEngineProbe(client, p.cfg.Worker.Announce)
 	if check != nil {
 		probe.check = func(ctx context.Context, model string) error {
@@ -62,8 +66,11 @@ func (p *process) worker(ctx context.Context, id string, role wire.Role, url str
 		return fmt.Errorf("role %s is no worker's", role)
 	}
 	acts := newActing(role, log)
+	if p.single {
+		acts.leave = leave
+	}
 
-	stop, err := p.bus.Subscribe(wire.ControlSubject(id), func(batch []byte) {
+	stop, err := p.bus.SubscribeOwn(wire.ControlSubject(id), func(batch []byte) {
 		err := wire.ReadControls(batch, func(from string, c wire.Control) {
 			sender.Control(from, c)
 			parts.control(from, c)
@@ -88,10 +95,11 @@ func (p *process) worker(ctx context.Context, id string, role wire.Role, url str
 	defer quiet()
 
 	announcer := fleet.NewAnnouncer(p.bus, p.cfg.Worker.Announce, func() wire.Announcement {
-		models, ready := probe.state()
+		models, why := probe.state()
+		leaving, held := ctx.Err() != nil, acts.holds()
 		return wire.Announcement{
-			ID: id, Role: acts.role(), Version: telemetry.Version(), Started: p.begun, Interval: p.cfg.Worker.Announce,
-			Ready: ready, Leaving: ctx.Err() != nil, Models: models, Engine: url, Load: parts.load(),
+			ID: id, Role: acts.role(), Able: acts.able, Version: telemetry.Version(), Started: p.begun, Interval: p.cfg.Worker.Announce,
+			Ready: why == "", Why: why, Leaving: leaving || held, Held: held && !leaving, Models: models, Engine: url, Load: parts.load(),
 		}
 	}, log)
 	probe.changed, acts.changed = announcer.Now, announcer.Now
@@ -101,6 +109,11 @@ func (p *process) worker(ctx context.Context, id string, role wire.Role, url str
 		return fmt.Errorf("answer requests for another role: %w", err)
 	}
 	defer deaf()
+	still, err := p.bus.Answer(wire.DrainSubject(id), acts.drain)
+	if err != nil {
+		return fmt.Errorf("answer requests to drain: %w", err)
+	}
+	defer still()
 	told := context.AfterFunc(ctx, announcer.Now) // that it is leaving: dispatchers shall send nothing more
 	defer told()
 	infra := newLayer(ctx)

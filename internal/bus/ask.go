@@ -66,9 +66,27 @@ func (q *Queue[J]) Stats(ctx context.Context) (Depth, error) {
 	if err != nil {
 		return Depth{}, fmt.Errorf("ask for depth of %s queue: %w", q.name, err)
 	}
+	return depthOf(info), nil
+}
+
+func depthOf(info *jetstream.StreamInfo) Depth {
 	d := Depth{Messages: info.State.Msgs, Bytes: info.State.Bytes}
 	if d.Messages > 0 {
 		d.Oldest = max(0, time.Since(info.State.FirstTime))
 	}
-	return d, nil
+	return d
 }
+
+// Detail is Stats with the jobs of each subject. The server looks at all subjects for it.
+func (q *Queue[J]) Detail(ctx context.Context) (d Depth, subjects map[string]uint64, err error) {
+	ctx, cancel := q.bus.bound(ctx)
+	defer cancel()
+	info, err := q.current().Info(ctx, jetstream.WithSubjectFilter(q.subjects))
+	if err != nil {
+		return Depth{}, nil, fmt.Errorf("ask for depth of %s queue by subject: %w", q.name, err)
+	}
+	return depthOf(info), info.State.Subjects, nil
+}
+
+// Limits returns the bounds of the queue: most jobs and most bytes.
+func (q *Queue[J]) Limits() (msgs, bytes int64) { return q.cfg.MaxMsgs, q.maxBytes }

@@ -19,14 +19,7 @@ func (b *Bus) openBodies(ctx context.Context) error {
 	if b.owner {
 		create = b.js.CreateOrUpdateObjectStore
 	}
-	store, err := create(ctx, jetstream.ObjectStoreConfig{
-		Bucket:      wire.BodyBucket,
-		Description: "request bodies too large for one message",
-		TTL:         b.cfg.BodyTTL,
-		MaxBytes:    b.cfg.maxBytes(b.cfg.BodyMaxBytes, 1<<30, 8<<30),
-		Storage:     b.cfg.storage(),
-		Replicas:    b.cfg.Replicas,
-	})
+	store, err := create(ctx, b.bucketConfig())
 	if err != nil {
 		existing, e := b.js.ObjectStore(ctx, wire.BodyBucket)
 		if e != nil {
@@ -37,6 +30,18 @@ func (b *Bus) openBodies(ctx context.Context) error {
 	}
 	b.bodies.Store(&store)
 	return nil
+}
+
+// bucketConfig is the bucket as the settings want it.
+func (b *Bus) bucketConfig() jetstream.ObjectStoreConfig {
+	return jetstream.ObjectStoreConfig{
+		Bucket:      wire.BodyBucket,
+		Description: "request bodies too large for one message",
+		TTL:         b.cfg.BodyTTL,
+		MaxBytes:    b.cfg.maxBytes(b.cfg.BodyMaxBytes, 1<<30, 8<<30),
+		Storage:     b.cfg.storage(),
+		Replicas:    b.cfg.Replicas,
+	}
 }
 
 // PutBody stores a body and returns the name to find it by. It may be read any number of times

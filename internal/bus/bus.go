@@ -46,7 +46,9 @@ type Bus struct {
 	owner   bool                  // of what is at the server: it updates what exists
 	denied  atomic.Pointer[error] // the server's last word on a missing permission
 
-	line   line
+	line  line
+	local sync.Map // func(data []byte) by subject: of SubscribeOwn
+
 	stop   context.CancelFunc // ends the keep-alive goroutines
 	owned  sync.WaitGroup
 	closed chan struct{} // the connection is closed for good
@@ -88,15 +90,34 @@ func connect(ctx context.Context, cfg Config, name string, owner bool, inproc na
 		return nil, err
 	}
 	b.owner = owner
-	b.prefill = newQueue(b, queueSpec[wire.PrefillJob]{
-		name: "prefill", stream: wire.PrefillStream, subjects: wire.PrefillSubjects, cfg: cfg.Prefill,
+	b.prefill, b.decode = b.queues()
+	if err := b.open(ctx); err != nil {
+		b.nc.Close()
+		<-b.closed
+		if errors.Is(err, ErrNoJetStream) {
+			return nil, fmt.Errorf("the NATS server at %s has no JetStream; start it with `nats-server -js`: %w", cfg.where(inproc), err)
+		}
+		return nil, fmt.Errorf("prepare JetStream at %s: %w", cfg.where(inproc), err)
+	}
+	reg.MustRegister(newDepthCollector(prefillQueue, b.prefill.Stats), newDepthCollector(decodeQueue, b.decode.Stats))
+	ctx, b.stop = context.WithCancel(context.WithoutCancel(ctx))
+	b.owned.Go(func() { b.prefill.keepAlive(ctx) })
+	b.owned.Go(func() { b.decode.keepAlive(ctx) })
+	return b, nil
+}
+
+// queues are both queues of the bus; nothing of them need be at the server yet.
+func (b *Bus) queues() (*Queue[wire.PrefillJob], *Queue[wire.DecodeJob]) {
+	cfg := &b.cfg
+	prefill := newQueue(b, queueSpec[wire.PrefillJob]{
+		name: prefillQueue, stream: wire.PrefillStream, subjects: wire.PrefillSubjects, cfg: cfg.Prefill,
 		maxBytes: cfg.maxBytes(cfg.Prefill.MaxBytes, 1<<30, 4<<30),
 		filter:   wire.PrefillFilter, pinned: true,
 		subject: func(j *wire.PrefillJob) string { return wire.PrefillSubject(j.Model, j.Class) },
 		encode:  (*wire.PrefillJob).Encode, decode: wire.DecodePrefillJob,
 	})
-	b.decode = newQueue(b, queueSpec[wire.DecodeJob]{
-		name: "decode", stream: wire.DecodeStream, subjects: wire.DecodeSubjects, cfg: cfg.Decode,
+	decode := newQueue(b, queueSpec[wire.DecodeJob]{
+		name: decodeQueue, stream: wire.DecodeStream, subjects: wire.DecodeSubjects, cfg: cfg.Decode,
 		maxBytes: cfg.maxBytes(cfg.Decode.MaxBytes, 1<<30, 4<<30),
 		filter:   wire.DecodeFilter, fleeting: true,
 		subject: func(j *wire.DecodeJob) string { return wire.DecodeSubject(j.Model, j.Worker) },
@@ -109,19 +130,7 @@ func connect(ctx context.Context, cfg Config, name string, owner bool, inproc na
 		},
 		encode: (*wire.DecodeJob).Encode, decode: wire.DecodeDecodeJob,
 	})
-	if err := b.open(ctx); err != nil {
-		b.nc.Close()
-		<-b.closed
-		if errors.Is(err, ErrNoJetStream) {
-			return nil, fmt.Errorf("the NATS server at %s has no JetStream; start it with `nats-server -js`: %w", cfg.where(inproc), err)
-		}
-		return nil, fmt.Errorf("prepare JetStream at %s: %w", cfg.where(inproc), err)
-	}
-	reg.MustRegister(newDepthCollector("prefill", b.prefill.Stats), newDepthCollector("decode", b.decode.Stats))
-	ctx, b.stop = context.WithCancel(context.WithoutCancel(ctx))
-	b.owned.Go(func() { b.prefill.keepAlive(ctx) })
-	b.owned.Go(func() { b.decode.keepAlive(ctx) })
-	return b, nil
+	return prefill, decode
 }
 
 // open prepares what the bus keeps at the server. A JetStream that just starts refuses for a while.

@@ -46,12 +46,15 @@ func (b *Bus) options(name string, inproc nats.InProcessConnProvider) ([]nats.Op
 		nats.ReconnectBufSize(8 << 20),
 		nats.PingInterval(20 * time.Second),
 		nats.DrainTimeout(b.cfg.CloseTimeout),
+		nats.ConnectHandler(func(*nats.Conn) { b.metrics.connected.Set(1) }),
 		nats.ReconnectHandler(func(*nats.Conn) {
 			b.metrics.reconnects.Inc()
+			b.metrics.connected.Set(1)
 			b.log.Info("connected to NATS again")
 		}),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
 			b.line.lost()
+			b.metrics.connected.Set(0)
 			if err != nil {
 				b.log.Warn("lost the connection to NATS", slog.Any("error", err))
 			}

@@ -14,6 +14,10 @@ import (
 // connection is lost, messages are buffered up to a bound and refused beyond it. data may be used
 // again after the call.
 func (b *Bus) Publish(subject string, data []byte) error {
+	if handle, ok := b.local.Load(subject); ok {
+		handle.(func([]byte))(data)
+		return nil
+	}
 	if err := b.nc.Publish(subject, data); err != nil {
 		return fmt.Errorf("publish to %s: %w", subject, tooLarge(err))
 	}
@@ -26,6 +30,21 @@ func (b *Bus) Publish(subject string, data []byte) error {
 // handle that is under way.
 func (b *Bus) Subscribe(subject string, handle func(data []byte)) (stop func(), err error) {
 	return b.subscribe(subject, func(m *nats.Msg) { handle(m.Data) })
+}
+
+// SubscribeOwn is Subscribe for a subject that nobody else listens to, as those have that hold this process's name: what
+// this process itself publishes to it never goes to the server. handle is then called within Publish, maybe by several
+// goroutines at once; it must not block, and data is not valid after it returns.
+func (b *Bus) SubscribeOwn(subject string, handle func(data []byte)) (stop func(), err error) {
+	unsubscribe, err := b.Subscribe(subject, handle)
+	if err != nil {
+		return nil, err
+	}
+	b.local.Store(subject, handle)
+	return func() {
+		b.local.Delete(subject)
+		unsubscribe()
+	}, nil
 }
 
 // Answer replies to each request to subject with what handle returns, one after the other. An

@@ -149,3 +149,44 @@ func TestValidateNamesEveryFault(t *testing.T) {
 		}
 	}
 }
+
+// What a process publishes to a subject of its own does not go to the server; what others publish comes from there.
+func TestOwnSubjectsAreHeardWithoutTheServer(t *testing.T) {
+	inBubble(t, nil, func(f *fixture) {
+		other, err := bus.Dial(f.Context(), bus.DefaultConfig(), "other", f.server, prometheus.NewRegistry(), quiet)
+		if err != nil {
+			f.Fatal(err)
+		}
+		defer other.Close()
+		heard := make(chan string, 3)
+		stop, err := f.bus.SubscribeOwn("baton.frames.f1", func(data []byte) { heard <- string(data) })
+		if err != nil {
+			f.Fatal(err)
+		}
+		if err := f.bus.Publish("baton.frames.f1", []byte("ours")); err != nil {
+			f.Fatal(err)
+		}
+		select {
+		case got := <-heard:
+			if got != "ours" {
+				f.Errorf("heard %q", got)
+			}
+		default:
+			f.Error("Publish to a subject of this process returned before it was heard")
+		}
+		if err := other.Publish("baton.frames.f1", []byte("theirs")); err != nil {
+			f.Fatal(err)
+		}
+		if got := <-heard; got != "theirs" {
+			f.Errorf("heard %q, want what the other process published, once", got)
+		}
+		stop()
+		if err := f.bus.Publish("baton.frames.f1", []byte("late")); err != nil {
+			f.Fatal(err)
+		}
+		synctest.Wait()
+		if len(heard) > 0 {
+			f.Errorf("heard %q after the end", <-heard)
+		}
+	})
+}

@@ -5,15 +5,23 @@ import (
 	"sync"
 	"time"
 
+	"github.com/baton-llm/baton/internal/histogram"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
 )
 
-// metrics of one bus; the label queue is prefill or decode.
+// Values of the label queue.
+const (
+	prefillQueue = "prefill"
+	decodeQueue  = "decode"
+)
+
+// metrics of one bus.
 type metrics struct {
 	published, delivered, redelivered, undecodable, exhausted *prometheus.CounterVec
 
 	wait          *prometheus.HistogramVec
+	connected     prometheus.Gauge
 	reconnects    prometheus.Counter
 	slowConsumers prometheus.Counter
 }
@@ -21,18 +29,20 @@ type metrics struct {
 func newMetrics(reg prometheus.Registerer) *metrics {
 	f := promauto.With(reg)
 	counter := func(name, help string) *prometheus.CounterVec {
-		return f.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, []string{"queue"})
+		c := f.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, []string{"queue"})
+		for _, queue := range []string{prefillQueue, decodeQueue} {
+			c.WithLabelValues(queue)
+		}
+		return c
 	}
 	return &metrics{
-		published:   counter("baton_queue_published_total", "Jobs stored by this process, duplicates not counted."),
-		delivered:   counter("baton_queue_delivered_total", "Jobs delivered to this process."),
-		redelivered: counter("baton_queue_redelivered_total", "Deliveries that were not a job's first."),
-		undecodable: counter("baton_queue_undecodable_total", "Messages dropped because they are no job."),
-		exhausted:   counter("baton_queue_exhausted_total", "Jobs dropped after max_deliver deliveries."),
-		wait: f.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "baton_queue_wait_seconds", Help: "Publish to first delivery of a job.",
-			Buckets: prometheus.ExponentialBuckets(0.001, 4, 11), // 1 ms to 17 min
-		}, []string{"queue"}),
+		published:     counter("baton_queue_published_total", "Jobs stored by this process, duplicates not counted."),
+		delivered:     counter("baton_queue_delivered_total", "Jobs delivered to this process."),
+		redelivered:   counter("baton_queue_redelivered_total", "Deliveries that were not a job's first."),
+		undecodable:   counter("baton_queue_undecodable_total", "Messages dropped because they are no job."),
+		exhausted:     counter("baton_queue_exhausted_total", "Jobs dropped after max_deliver deliveries."),
+		wait:          f.NewHistogramVec(histogram.Wait("baton_queue_wait_seconds", "Publish to first delivery of a job."), []string{"queue"}),
+		connected:     f.NewGauge(prometheus.GaugeOpts{Name: "baton_bus_connected", Help: "1 while this process has a connection to NATS."}),
 		reconnects:    f.NewCounter(prometheus.CounterOpts{Name: "baton_bus_reconnects_total", Help: "Connections to NATS made again."}),
 		slowConsumers: f.NewCounter(prometheus.CounterOpts{Name: "baton_bus_slow_consumers_total", Help: "Times a subscription began to lose messages."}),
 	}
@@ -63,7 +73,7 @@ func newDepthCollector(queue string, stats func(context.Context) (Depth, error))
 		stats:    stats,
 		messages: desc("baton_queue_messages", "Jobs in the queue, delivered and unfinished ones included."),
 		bytes:    desc("baton_queue_bytes", "Bytes in the queue."),
-		oldest:   desc("baton_queue_oldest_seconds", "Age of the queue's oldest job."),
+		oldest:   desc("baton_queue_oldest_age_seconds", "Age of the queue's oldest job."),
 	}
 }
 

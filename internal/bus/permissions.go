@@ -15,7 +15,7 @@ type Permissions struct {
 	Answers   bool // it replies to requests, on whatever subject they name
 }
 
-// Operator is whoever runs `baton role`; it has no queues.
+// Operator is whoever runs `baton doctor`, `baton role` and the like: it asks others, and only looks at the streams.
 const Operator wire.Role = "operator"
 
 // Users lists the roles that there are permissions for.
@@ -41,7 +41,10 @@ func PermissionsOf(role wire.Role, name string) (Permissions, error) {
 		p = join(worker(name), prefills(), decodes(name))
 	case Operator:
 		p = Permissions{
-			Publish:   []string{wire.HelloSubject, everyone(wire.RoleSubject)},
+			Publish: []string{
+				wire.HelloSubject, everyone(wire.RoleSubject), everyone(wire.DrainSubject), everyone(wire.QueueSubject),
+				"$JS.API.INFO", "$JS.API.STREAM.INFO." + wire.PrefillStream, "$JS.API.STREAM.INFO." + wire.DecodeStream, "$JS.API.STREAM.INFO." + bodies,
+			},
 			Subscribe: []string{wire.AnnounceSubject, wire.HelloSubject},
 		}
 	default:
@@ -64,9 +67,9 @@ func frontend(name string) Permissions {
 		},
 		Subscribe: []string{
 			wire.AnnounceSubject, wire.HelloSubject, wire.ReportSubject, everyModel(wire.AbandonSubject),
-			own(wire.FramesSubject, name), own(wire.BodySubject, name), own(wire.RefuseSubject, name),
+			own(wire.FramesSubject, name), own(wire.BodySubject, name), own(wire.RefuseSubject, name), own(wire.QueueSubject, name),
 		},
-		Answers: true, // bodies
+		Answers: true, // bodies, and what waits
 	}, acknowledges(wire.PrefillStream))
 }
 
@@ -82,9 +85,9 @@ func worker(name string) Permissions {
 			"$JS.FC." + bodies + ".>",
 		},
 		Subscribe: []string{
-			wire.HelloSubject, own(wire.ControlSubject, name), own(wire.AssignSubject, name), own(wire.RoleSubject, name),
+			wire.HelloSubject, own(wire.ControlSubject, name), own(wire.AssignSubject, name), own(wire.RoleSubject, name), own(wire.DrainSubject, name),
 		},
-		Answers: true, // requests to act in another role
+		Answers: true, // requests to act in another role, or to drain
 	}, acknowledges(wire.PrefillStream))
 }
 

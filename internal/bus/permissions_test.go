@@ -53,16 +53,16 @@ func TestWhatIsNotForARoleIsDenied(t *testing.T) {
 	}
 	notWorkers := acts{
 		publish: []string{
-			wire.PrefillSubject("m", 0), wire.AssignSubject(decodeID), wire.AssignSubject(prefillID), wire.AbandonSubject("m"), wire.RefuseSubject(frontendID), wire.RoleSubject(decodeID),
+			wire.PrefillSubject("m", 0), wire.AssignSubject(decodeID), wire.AssignSubject(prefillID), wire.AbandonSubject("m"), wire.RefuseSubject(frontendID), wire.RoleSubject(decodeID), wire.DrainSubject(decodeID), wire.QueueSubject(frontendID),
 			"$JS.API.CONSUMER.CREATE." + wire.PrefillStream + ".m." + wire.PrefillFilter("m"), "$JS.API.CONSUMER.MSG.NEXT." + wire.PrefillStream + ".m",
 			"$JS.API.STREAM.UPDATE." + wire.PrefillStream, "$JS.API.STREAM.UPDATE." + wire.DecodeStream, "$JS.API.STREAM.MSG.DELETE." + wire.PrefillStream, "$JS.API.STREAM.MSG.DELETE." + wire.DecodeStream,
 			"$O." + wire.BodyBucket + ".C.x", "$JS.API.STREAM.PURGE.OBJ_" + wire.BodyBucket,
 		},
-		subscribe: []string{wire.FramesSubject(frontendID), wire.BodySubject(frontendID), wire.RefuseSubject(frontendID), wire.ReportSubject, wire.InboxPrefix("frontend") + ".>"},
+		subscribe: []string{wire.FramesSubject(frontendID), wire.BodySubject(frontendID), wire.RefuseSubject(frontendID), wire.QueueSubject(frontendID), wire.ReportSubject, wire.InboxPrefix("frontend") + ".>"},
 	}
 	for role, denied := range map[wire.Role][]acts{
 		wire.RoleFrontend: {everyone, {
-			publish: []string{wire.DecodeSubject("m", decodeID), wire.FramesSubject(frontendID), wire.ReportSubject, wire.RoleSubject(decodeID), "$JS.API.CONSUMER.MSG.NEXT." + wire.DecodeStream + ".x"},
+			publish: []string{wire.DecodeSubject("m", decodeID), wire.FramesSubject(frontendID), wire.ReportSubject, wire.RoleSubject(decodeID), wire.DrainSubject(decodeID), wire.QueueSubject(frontendID), "$JS.API.CONSUMER.MSG.NEXT." + wire.DecodeStream + ".x"},
 			subscribe: []string{
 				wire.AssignSubject(decodeID), wire.ControlSubject(decodeID), wire.InboxPrefix("decode") + ".>", wire.InboxPrefix("operator") + ".>",
 				wire.FramesSubject("frontend-b-1"), wire.BodySubject("frontend-b-1"), wire.InboxPrefix("frontend-b") + ".>", // another user's frontend
@@ -86,7 +86,8 @@ func TestWhatIsNotForARoleIsDenied(t *testing.T) {
 		bus.Operator: {everyone, {
 			publish: []string{
 				wire.PrefillSubject("m", 0), wire.DecodeSubject("m", decodeID), wire.AnnounceSubject, wire.ReportSubject, wire.FramesSubject(frontendID), wire.ControlSubject(decodeID), wire.BodySubject(frontendID),
-				"$JS.API.INFO", "$JS.API.STREAM.INFO." + wire.PrefillStream, "$JS.API.STREAM.CREATE." + wire.PrefillStream,
+				"$JS.API.STREAM.CREATE." + wire.PrefillStream, "$JS.API.STREAM.UPDATE." + wire.PrefillStream, "$JS.API.STREAM.MSG.DELETE." + wire.PrefillStream,
+				"$JS.API.CONSUMER.MSG.NEXT." + wire.PrefillStream + ".m", "$JS.ACK." + wire.PrefillStream + ".x", "$JS.API.DIRECT.GET.OBJ_" + wire.BodyBucket + ".x",
 			},
 			subscribe: []string{wire.ReportSubject, wire.FramesSubject(frontendID), wire.InboxPrefix("frontend") + ".>"},
 		}},

@@ -82,20 +82,7 @@ func (q *Queue[J]) ensure(ctx context.Context) error {
 	if q.bus.owner {
 		create = q.bus.js.CreateOrUpdateStream
 	}
-	stream, err := create(ctx, jetstream.StreamConfig{
-		Name:       q.stream,
-		Subjects:   []string{q.subjects},
-		Retention:  jetstream.WorkQueuePolicy,
-		Discard:    jetstream.DiscardNew,
-		MaxMsgs:    q.cfg.MaxMsgs,
-		MaxBytes:   q.maxBytes,
-		MaxAge:     q.cfg.MaxAge,
-		Duplicates: q.cfg.duplicates(),
-		Storage:    q.bus.cfg.storage(),
-		Replicas:   q.bus.cfg.Replicas,
-
-		AllowMsgTTL: true, // a server does not take that back
-	})
+	stream, err := create(ctx, q.streamConfig())
 	if err != nil {
 		existing, e := q.bus.js.Stream(ctx, q.stream)
 		if e != nil {
@@ -111,6 +98,24 @@ func (q *Queue[J]) ensure(ctx context.Context) error {
 	defer q.mu.Unlock()
 	q.handle = stream
 	return nil
+}
+
+// streamConfig is the stream as the settings want it.
+func (q *Queue[J]) streamConfig() jetstream.StreamConfig {
+	return jetstream.StreamConfig{
+		Name:       q.stream,
+		Subjects:   []string{q.subjects},
+		Retention:  jetstream.WorkQueuePolicy,
+		Discard:    jetstream.DiscardNew,
+		MaxMsgs:    q.cfg.MaxMsgs,
+		MaxBytes:   q.maxBytes,
+		MaxAge:     q.cfg.MaxAge,
+		Duplicates: q.cfg.duplicates(),
+		Storage:    q.bus.cfg.storage(),
+		Replicas:   q.bus.cfg.Replicas,
+
+		AllowMsgTTL: true, // a server does not take that back
+	}
 }
 
 // Publish stores a job and returns when the server has it. Errors: ErrFull when a limit of the

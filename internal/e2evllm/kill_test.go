@@ -29,8 +29,8 @@ func killPrefill(t *testing.T, s *site) {
 	s.served(t, s.base, s.prefill)
 }
 
-// killDecode kills the decode engine in the midst of a stream. What came must be right, and the stream must
-// end: complete, or with an error.
+// killDecode kills the decode engine in the midst of a stream. The stream goes on: its client gets the text of
+// an undisturbed run, and nothing that tells of the kill but a pause.
 func killDecode(t *testing.T, p *pair) {
 	a := completion("1, 2, 3, 4,", 200)
 	a.body = a.body.with("ignore_eos", true)
@@ -48,14 +48,12 @@ func killDecode(t *testing.T, p *pair) {
 	killed := time.Now()
 	got, err := s.rest()
 	text := begun + got.text
-	t.Logf("%.1fs after the kill: %d characters in all, finish %q, error %q, [DONE] %v, %v", time.Since(killed).Seconds(), len(text), got.finish, got.failure, got.done, err)
-	switch {
-	case !strings.HasPrefix(want.text(), text):
-		t.Errorf("text %q, want the beginning of %q", text, want.text())
-	case got.failure == "" && (text != want.text() || got.finish == "" || !got.done):
-		t.Errorf("the stream ended without an error after %d of %d characters", len(text), len(want.text()))
-	case got.failure != "" && got.finish != "":
-		t.Errorf("the stream says both that it ended by %s and that it failed: %s", got.finish, got.failure)
+	t.Logf("%.1fs after the kill: %d characters, finish %q, error %q, [DONE] %v, %v", time.Since(killed).Seconds(), len(text), got.finish, got.failure, got.done, err)
+	if err != nil || got.failure != "" || !got.done {
+		t.Errorf("the stream broke off: %v, error %q, [DONE] %v", err, got.failure, got.done)
+	}
+	if text != want.text() || got.finish != want.finish() {
+		t.Errorf("text %q, finish %q; want %q, %q", text, got.finish, want.text(), want.finish())
 	}
 	p.served(t, p.URL, p.decode)
 }

@@ -20,6 +20,8 @@ import (
 	"github.com/baton-llm/baton/internal/sse"
 	"github.com/baton-llm/baton/internal/wire"
 	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/trace"
+	"go.opentelemetry.io/otel/trace/noop"
 )
 
 const (
@@ -39,14 +41,14 @@ type Client struct {
 	metrics   metrics
 	log       *slog.Logger
 	down      func() // see OnDown; nil: nobody wants to know
+	tracer    trace.Tracer
 }
 
 // Call is one request to the engine's API.
 type Call struct {
-	Path        string // from the slash on
-	RequestID   string // becomes X-Request-Id and so part of the engine's own id
-	Traceparent string // W3C; empty: none
-	Body        []byte // not changed; must not change during the call
+	Path      string // from the slash on
+	RequestID string // becomes X-Request-Id and so part of the engine's own id
+	Body      []byte // not changed; must not change during the call
 }
 
 // New returns a client of the engine at url, such as http://127.0.0.1:8100. It opens connections
@@ -79,7 +81,7 @@ func New(url string, cfg Config, dial func(ctx context.Context, network, addr st
 		DisableCompression:     true,
 	}
 	return &Client{
-		url: strings.TrimRight(url, "/"), cfg: cfg, transport: transport, metrics: newMetrics(reg), log: log,
+		url: strings.TrimRight(url, "/"), cfg: cfg, transport: transport, metrics: newMetrics(reg), log: log, tracer: noop.NewTracerProvider().Tracer(""),
 		http: &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
 	}
 }
@@ -88,6 +90,9 @@ func New(url string, cfg Config, dial func(ctx context.Context, network, addr st
 // call, and f must not block.
 func (c *Client) OnDown(f func()) { c.down = f }
 
+// Trace has spans made of the generation calls, below the one of each call's context. It is set before the first call.
+func (c *Client) Trace(tracer trace.Tracer) { c.tracer = tracer }
+
 // Close drops the idle connections. Calls under way go on.
 func (c *Client) Close() { c.transport.CloseIdleConnections() }
 
@@ -95,7 +100,8 @@ func (c *Client) Close() { c.transport.CloseIdleConnections() }
 // the context's cause, or what the network says.
 func (c *Client) Post(ctx context.Context, call Call) (answer []byte, err error) {
 	start := time.Now()
-	defer func() { c.ended(ctx, "post", call.RequestID, start, err) }()
+	ctx, span := c.span(ctx, call.Path)
+	defer func() { c.ended(ctx, "post", call.RequestID, start, err, span) }()
 	a, err := c.post(ctx, call, "application/json")
 	if err != nil {
 		return nil, err
@@ -108,6 +114,7 @@ func (c *Client) Post(ctx context.Context, call Call) (answer []byte, err error)
 // Post. The caller closes the stream.
 func (c *Client) Stream(ctx context.Context, call Call) (*Stream, error) {
 	start := time.Now()
+	ctx, span := c.span(ctx, call.Path)
 	a, err := c.post(ctx, call, "text/event-stream")
 	if err == nil && !a.isEventStream() {
 		// Nothing of the body is passed on: no one knows what it is.
@@ -115,17 +122,18 @@ func (c *Client) Stream(ctx context.Context, call Call) (*Stream, error) {
 		a.close()
 	}
 	if err != nil {
-		c.ended(ctx, "stream", call.RequestID, start, err)
+		c.ended(ctx, "stream", call.RequestID, start, err, span)
 		return nil, err
 	}
 	return &Stream{
 		answer: a, dialect: wire.DialectOf(call.Path), events: sse.NewReader(a, c.cfg.MaxEventBytes),
-		ended: func(err error) { c.ended(ctx, "stream", call.RequestID, start, err) },
+		ended: func(err error) { c.ended(ctx, "stream", call.RequestID, start, err, span) },
 	}, nil
 }
 
-func (c *Client) ended(ctx context.Context, kind, id string, start time.Time, err error) {
-	c.metrics.ended(kind, start, err)
+func (c *Client) ended(ctx context.Context, kind, id string, start time.Time, err error, span trace.Span) {
+	c.metrics.ended(kind, start, err, span.SpanContext())
+	endSpan(ctx, span, err)
 	if err != nil {
 		c.log.DebugContext(ctx, "engine call ended", slog.String("kind", kind), slog.String("request_id", id),
 			slog.Duration("took", time.Since(start)), slog.Any("error", err))
@@ -140,8 +148,8 @@ func (c *Client) post(ctx context.Context, call Call, accept string) (*answer, e
 	if call.RequestID != "" {
 		header.Set("X-Request-Id", call.RequestID)
 	}
-	if call.Traceparent != "" {
-		header.Set("Traceparent", call.Traceparent)
+	if parent := wire.Traceparent(ctx); parent != "" {
+		header.Set("Traceparent", parent)
 	}
 	return c.do(ctx, http.MethodPost, call.Path, header, bytes.NewReader(call.Body))
 }

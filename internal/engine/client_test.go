@@ -39,7 +39,7 @@ func serve(t *testing.T, handler http.HandlerFunc, change func(*engine.Config)) 
 	return c
 }
 
-var call = engine.Call{Path: "/v1/completions", RequestID: "r-1", Traceparent: "00-ab-cd-01", Body: []byte(`{"a": 1}`)}
+var call = engine.Call{Path: "/v1/completions", RequestID: "r-1", Body: []byte(`{"a": 1}`)}
 
 func events(w http.ResponseWriter, text string) {
 	w.Header().Set("Content-Type", "text/event-stream; charset=utf-8")
@@ -68,8 +68,9 @@ func TestPostSendsTheCallAsItIs(t *testing.T) {
 		body, _ := io.ReadAll(r.Body)
 		_, _ = fmt.Fprintf(w, "%s %s %s %s %s %s", r.Method, r.URL.Path, r.Header.Get("X-Request-Id"), r.Header.Get("Traceparent"), r.Header.Get("Content-Type"), body)
 	}, nil)
-	answer, err := c.Post(bounded(t), call)
-	if want := `POST /v1/completions r-1 00-ab-cd-01 application/json {"a": 1}`; err != nil || string(answer) != want {
+	const parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+	answer, err := c.Post(wire.WithTraceparent(bounded(t), parent), call)
+	if want := `POST /v1/completions r-1 ` + parent + ` application/json {"a": 1}`; err != nil || string(answer) != want {
 		t.Errorf("Post = %q, %v; want %q", answer, err, want)
 	}
 }
@@ -351,7 +352,7 @@ vllm:num_requests_running{
 `)
 	}, nil)
 	got, err := c.Metrics(bounded(t))
-	if want := (engine.Metrics{Running: 7, Waiting: 2, KVUsage: .25, CapacityTokens: 16384}); err != nil || got != want {
+	if want := (engine.Metrics{Running: 7, Waiting: 2, KVUsage: .25, CapacityTokens: 16384, BlockSize: 16}); err != nil || got != want {
 		t.Errorf("Metrics = %+v, %v; want %+v", got, err, want)
 	}
 }

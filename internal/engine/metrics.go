@@ -5,8 +5,10 @@ import (
 	"errors"
 	"time"
 
+	"github.com/baton-llm/baton/internal/histogram"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
+	"go.opentelemetry.io/otel/trace"
 )
 
 type metrics struct {
@@ -20,17 +22,14 @@ func newMetrics(reg prometheus.Registerer) metrics {
 		requests: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "baton_engine_requests_total", Help: "Calls to the engine by kind (post, stream, models, health, metrics) and outcome (ok, cancelled, abandoned or the reason of the failure).",
 		}, []string{"kind", "outcome"}),
-		seconds: f.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "baton_engine_request_seconds", Help: "Request to the end of the answer of calls to the engine.",
-			Buckets: []float64{.005, .025, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 120, 300, 900},
-		}, []string{"kind"}),
+		seconds: f.NewHistogramVec(histogram.Wait("baton_engine_request_duration_seconds", "Request to the end of the answer of calls to the engine."), []string{"kind"}),
 	}
 }
 
 // errAbandoned is the outcome of a stream that was closed before its end.
 var errAbandoned = errors.New("stream closed before its end")
 
-func (m metrics) ended(kind string, start time.Time, err error) {
+func (m metrics) ended(kind string, start time.Time, err error, of trace.SpanContext) {
 	outcome := "ok"
 	switch {
 	case err == nil:
@@ -42,5 +41,5 @@ func (m metrics) ended(kind string, start time.Time, err error) {
 		outcome = string(Failure(err).Reason)
 	}
 	m.requests.WithLabelValues(kind, outcome).Inc()
-	m.seconds.WithLabelValues(kind).Observe(time.Since(start).Seconds())
+	histogram.Observe(m.seconds.WithLabelValues(kind), time.Since(start), of)
 }

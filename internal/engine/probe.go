@@ -11,6 +11,8 @@ import (
 
 	"github.com/baton-llm/baton/internal/rawjson"
 	"github.com/baton-llm/baton/internal/wire"
+
+	"go.opentelemetry.io/otel/trace/noop"
 )
 
 const (
@@ -61,6 +63,12 @@ type Metrics struct {
 	KVUsage        float64 // of the KV cache's blocks, 0 to 1; the fullest, if the engine has several caches
 	CapacityTokens int     // tokens that fit into the KV cache
 	Connector      bool    // it has a connector that hands KV caches over, and counts what goes over it
+	BlockSize      int     // tokens of one KV block
+	PrefixCaching  string  // as the engine prints it: True or False
+
+	FailedTransfers int // KV caches that it could not read
+	Expired         int // KV caches of its own that nobody read within their lease
+	ReadLate        int // KV caches of its own that were read after it: their answers are wrong
 }
 
 // Metrics asks the engine for its load.
@@ -74,7 +82,7 @@ func (c *Client) Metrics(ctx context.Context) (Metrics, error) {
 
 func (c *Client) get(ctx context.Context, kind, path string) (body []byte, err error) {
 	start := time.Now()
-	defer func() { c.ended(ctx, kind, "", start, err) }()
+	defer func() { c.ended(ctx, kind, "", start, err, noop.Span{}) }()
 	ctx, cancel := context.WithTimeoutCause(ctx, probeTime, ErrTimeout)
 	defer cancel()
 	a, err := c.do(ctx, http.MethodGet, path, http.Header{}, nil)
@@ -106,6 +114,13 @@ func parseMetrics(text string) Metrics {
 			blocks, _ := strconv.Atoi(label(labels, "num_gpu_blocks")) // "None" until the engine knows
 			size, _ := strconv.Atoi(label(labels, "block_size"))
 			m.CapacityTokens += max(blocks, 0) * max(size, 0)
+			m.BlockSize, m.PrefixCaching = max(size, 0), label(labels, "enable_prefix_caching")
+		case "vllm:nixl_num_failed_transfers_total":
+			m.FailedTransfers += int(value)
+		case "vllm:nixl_num_kv_expired_reqs_total":
+			m.Expired += int(value)
+		case "vllm:nixl_num_notifications_after_expiry_total":
+			m.ReadLate += int(value)
 		}
 	}
 	return m

@@ -56,7 +56,7 @@ func TestRecordedMetrics(t *testing.T) {
 	text := recorded(t, "metrics.txt")
 	c := serve(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, text) }, nil)
 	got, err := c.Metrics(bounded(t))
-	if want := (engine.Metrics{CapacityTokens: 46592, Connector: true}); err != nil || got != want { // kv_cache_size_tokens of an idle engine
+	if want := (engine.Metrics{CapacityTokens: 46592, Connector: true, BlockSize: 128, PrefixCaching: "True"}); err != nil || got != want { // kv_cache_size_tokens of an idle engine
 		t.Errorf("Metrics = %+v, %v; want %+v", got, err, want)
 	}
 }

@@ -26,7 +26,7 @@ type Announcer struct {
 }
 
 // NewAnnouncer makes an Announcer that publishes state's result each interval. It sets Interval
-// itself. state is called from one goroutine.
+// and At itself. state is called from one goroutine.
 func NewAnnouncer(t Transport, interval time.Duration, state func() wire.Announcement, log *slog.Logger) *Announcer {
 	return &Announcer{t: t, interval: interval, state: state, log: log, now: make(chan struct{}, 1)}
 }
@@ -63,7 +63,7 @@ func (a *Announcer) Run(ctx context.Context) error {
 
 func (a *Announcer) announce(gone bool) {
 	said := a.state()
-	said.Interval = a.interval
+	said.Interval, said.At = a.interval, time.Now()
 	if gone {
 		said.Leaving, said.Gone = true, true
 	}

@@ -42,6 +42,7 @@ type Fleet struct {
 	processes map[string]*process
 	models    map[string]*model
 	lost      []string // gone, and OnGone not told yet
+	departed  []Departed
 	onGone    []func(worker string)
 	news      bool // a process came, or is another in what it can do, and OnChange was not told yet
 	onChange  []func()
@@ -50,7 +51,8 @@ type Fleet struct {
 
 type process struct {
 	said    wire.Announcement
-	expires time.Time // by our own clock: silent from then on
+	spoke   time.Time // by our own clock: when it announced itself last
+	expires time.Time // likewise: silent from then on
 	heard   time.Time // when a hello to it, which it has not answered, came back here; zero: none has
 }
 
@@ -164,12 +166,12 @@ func (f *Fleet) hear(data []byte) {
 		return
 	case a.Gone:
 		if p != nil {
-			f.lose(a.ID)
+			f.lose(a.ID, Left)
 		}
 		f.count()
 		return
 	case p != nil && a.Started.After(p.said.Started):
-		f.lose(a.ID)
+		f.lose(a.ID, Replaced)
 		p = nil
 	}
 	if p == nil {
@@ -180,7 +182,7 @@ func (f *Fleet) hear(data []byte) {
 	if differs(&p.said, &a) {
 		f.stir()
 	}
-	p.said = a
+	p.said, p.spoke = a, now
 	p.expires, p.heard = now.Add(time.Duration(f.cfg.Missed)*min(a.Interval, maxInterval)), time.Time{}
 	if a.Ready && a.Role != wire.RoleFrontend {
 		for _, m := range a.Models {
@@ -195,7 +197,8 @@ func (f *Fleet) hear(data []byte) {
 }
 
 // lose forgets a process and has OnGone told. It needs the lock.
-func (f *Fleet) lose(id string) {
+func (f *Fleet) lose(id string, why Why) {
+	f.depart(f.processes[id], why)
 	delete(f.processes, id)
 	f.lost = append(f.lost, id)
 	f.stir()
@@ -237,7 +240,7 @@ func (f *Fleet) expire(now time.Time, late time.Duration) (greet bool) {
 			greet = true
 		case now.Sub(p.heard) >= confirm:
 			f.log.Warn("process is silent and counts as dead", slog.String("process", id), slog.String("role", string(p.said.Role)))
-			f.lose(id)
+			f.lose(id, Silent)
 		}
 	}
 	for id, m := range f.models {
@@ -275,7 +278,7 @@ func (f *Fleet) tell() {
 // count sets the gauge. It needs the lock.
 func (f *Fleet) count() {
 	for _, role := range []wire.Role{wire.RoleFrontend, wire.RolePrefill, wire.RoleDecode, wire.RoleBoth} {
-		n := map[string]int{"ready": 0, "starting": 0, "leaving": 0}
+		n := map[string]int{"ready": 0, "starting": 0, "leaving": 0, "held": 0}
 		for _, p := range f.processes {
 			if p.said.Role == role {
 				n[State(&p.said)]++
@@ -376,18 +379,6 @@ func (f *Fleet) Missing() []string {
 		return wholly
 	}
 	return []string{"no worker's engine is ready"}
-}
-
-// Workers returns what every live process said last, by name.
-func (f *Fleet) Workers() []wire.Announcement {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	out := make([]wire.Announcement, 0, len(f.processes))
-	for _, p := range f.processes {
-		out = append(out, p.said)
-	}
-	slices.SortFunc(out, func(a, b wire.Announcement) int { return cmp.Compare(a.ID, b.ID) })
-	return out
 }
 
 // Alive tells whether a process has announced itself lately and not said that it is gone.

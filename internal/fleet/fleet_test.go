@@ -139,17 +139,21 @@ func TestSilentProcessDiesASecondAfterThreeOfItsOwnIntervals(t *testing.T) {
 			t.Errorf("fast=%v slow=%v gone=%v", f.Alive("fast"), f.Alive("slow"), gone)
 		}
 		want := `
-# HELP baton_fleet_workers Live processes by role and state (ready, starting, leaving).
+# HELP baton_fleet_workers Live processes by role and state (ready, starting, leaving, held).
 # TYPE baton_fleet_workers gauge
+baton_fleet_workers{role="both",state="held"} 0
 baton_fleet_workers{role="both",state="leaving"} 0
 baton_fleet_workers{role="both",state="ready"} 0
 baton_fleet_workers{role="both",state="starting"} 0
+baton_fleet_workers{role="decode",state="held"} 0
 baton_fleet_workers{role="decode",state="leaving"} 0
 baton_fleet_workers{role="decode",state="ready"} 0
 baton_fleet_workers{role="decode",state="starting"} 0
+baton_fleet_workers{role="frontend",state="held"} 0
 baton_fleet_workers{role="frontend",state="leaving"} 0
 baton_fleet_workers{role="frontend",state="ready"} 0
 baton_fleet_workers{role="frontend",state="starting"} 0
+baton_fleet_workers{role="prefill",state="held"} 0
 baton_fleet_workers{role="prefill",state="leaving"} 0
 baton_fleet_workers{role="prefill",state="ready"} 1
 baton_fleet_workers{role="prefill",state="starting"} 0

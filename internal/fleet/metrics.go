@@ -14,7 +14,7 @@ type metrics struct {
 func newMetrics(reg prometheus.Registerer) metrics {
 	return metrics{
 		workers: promauto.With(reg).NewGaugeVec(prometheus.GaugeOpts{
-			Name: "baton_fleet_workers", Help: "Live processes by role and state (ready, starting, leaving).",
+			Name: "baton_fleet_workers", Help: "Live processes by role and state (ready, starting, leaving, held).",
 		}, []string{"role", "state"}),
 		bad: promauto.With(reg).NewCounter(prometheus.CounterOpts{
 			Name: "baton_fleet_announcements_refused_total", Help: "Announcements that were unreadable, outdated, or from too many processes.",
@@ -25,6 +25,8 @@ func newMetrics(reg prometheus.Registerer) metrics {
 // State says in a word whether a process takes work.
 func State(a *wire.Announcement) string {
 	switch {
+	case a.Held:
+		return "held"
 	case a.Leaving:
 		return "leaving"
 	case a.Ready:

@@ -3,6 +3,7 @@ package relay
 import (
 	"errors"
 
+	"github.com/baton-llm/baton/internal/histogram"
 	"github.com/prometheus/client_golang/prometheus"
 )
 
@@ -14,18 +15,21 @@ type senderMetrics struct {
 }
 
 func newSenderMetrics(reg prometheus.Registerer) senderMetrics {
-	return senderMetrics{
+	m := senderMetrics{
 		sent:   counter(reg, "baton_frames_sent_total", "Frames that runs have sent, each counted once."),
 		resent: counter(reg, "baton_frames_resent_total", "Frames sent again, because they were asked for or not acknowledged."),
-		perPublish: shared(reg, prometheus.NewHistogram(prometheus.HistogramOpts{
-			Name: "baton_frames_per_publish", Help: "Frames that one published batch carries.",
-			Buckets: prometheus.ExponentialBuckets(1, 2, 12),
-		})),
+		perPublish: shared(reg, prometheus.NewHistogram(histogram.Of(
+			"baton_frames_per_publish", "Frames that one published batch carries.", prometheus.ExponentialBuckets(1, 2, 12),
+		))),
 		cancelled: shared(reg, prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "baton_runs_cancelled_total", Help: "Runs that ended before a final frame, by who ended them.",
 		}, []string{"by"})),
 		lost: counter(reg, "baton_frame_batches_lost_total", "Batches of frames or controls of a worker that could not be published."),
 	}
+	for _, by := range []string{byFrontend, byFrontendGone} {
+		m.cancelled.WithLabelValues(by)
+	}
+	return m
 }
 
 type receiverMetrics struct {

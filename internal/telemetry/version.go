@@ -2,10 +2,16 @@ package telemetry
 
 import "runtime/debug"
 
-// Version is the module's version as the Go linker recorded it, such as v0.3.1, or "devel-" and
-// the commit for a build from a checkout ("-dirty" when it had changes), or "devel" when the
+// linked is the version that a build without a repository is told: -ldflags "-X …/internal/telemetry.linked=v0.3.1".
+var linked string
+
+// Version is the version that the build was told, or the module's as the Go linker recorded it, such as v0.3.1,
+// or "devel-" and the commit for a build from a checkout ("-dirty" when it had changes), or "devel" when the
 // binary says nothing.
 func Version() string {
+	if linked != "" {
+		return linked
+	}
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		return "devel"

@@ -12,6 +12,9 @@
 //	baton.control.WORKER        core NATS              []Control    frontend → worker: ack, resend, cancel;
 //	                                                                decode worker → prefill worker: handle ended
 //	baton.body.FRONTEND         core request           BodyRequest  worker asks for a request's body
+//	baton.queue.FRONTEND        core request           QueueAsk     operator → frontend: its requests that wait, shown or ended
+//	baton.role.WORKER           core request           Role         operator → worker: act in another role
+//	baton.drain.WORKER          core request           DrainAsk     operator → worker: take no more work, or again
 //	baton.fleet.announce        core NATS              Announcement any process → all, every interval
 //	baton.fleet.hello           core NATS              (empty)      a newcomer asks all to announce, and workers to report all
 //

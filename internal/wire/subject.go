@@ -29,6 +29,17 @@ func PrefillSubject(model string, class Class) string {
 // PrefillFilter selects the prefill jobs of one model, of any class.
 func PrefillFilter(model string) string { return "baton.prefill." + Token(model) + ".*" }
 
+// ClassOfPrefill is the class of a PrefillSubject; false: it is none.
+func ClassOfPrefill(subject string) (Class, bool) {
+	rest, ok := strings.CutPrefix(subject, "baton.prefill.")
+	if !ok {
+		return 0, false
+	}
+	_, name, _ := strings.Cut(rest, ".")
+	class, err := ParseClass(name)
+	return class, err == nil
+}
+
 // DecodeSubject is where a decode job of model for one worker is published: the one whose KV room
 // the dispatcher has reserved.
 func DecodeSubject(model, worker string) string {
@@ -58,6 +69,13 @@ func ControlSubject(worker string) string { return "baton.control." + address(wo
 // RoleSubject is where one worker answers requests to act in another role: the request is the Role,
 // the answer the one that it had.
 func RoleSubject(worker string) string { return "baton.role." + address(worker) }
+
+// DrainSubject is where one worker answers requests to take no more work: the request is a DrainAsk, the
+// answer whether it had none before, true or false.
+func DrainSubject(worker string) string { return "baton.drain." + address(worker) }
+
+// QueueSubject is where one frontend answers a QueueAsk about its requests that wait.
+func QueueSubject(frontend string) string { return "baton.queue." + address(frontend) }
 
 // BodySubject is where one frontend answers requests for bodies.
 func BodySubject(frontend string) string { return "baton.body." + address(frontend) }

@@ -15,6 +15,7 @@ type Room struct {
 	atLeast  int           // jobs that may run whatever their tokens
 	jobs     int
 	tokens   int
+	waiting  int // in Enter, with tokens
 	observe  func(jobs, tokens int)
 }
 
@@ -29,6 +30,10 @@ func NewRoom(slots, capacity, atLeast int, observe func(jobs, tokens int)) *Room
 // locked; what it goes by must call Notify when it changes. The release that Enter returns may be
 // called more than once. Enter returns the cause if ctx ends first.
 func (r *Room) Enter(ctx context.Context, tokens, free int, also func(jobs int) bool) (release func(), err error) {
+	if tokens > 0 {
+		r.await(1)
+		defer r.await(-1)
+	}
 	for {
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
@@ -89,6 +94,19 @@ func (r *Room) SetCapacity(tokens int) {
 	defer r.mu.Unlock()
 	r.capacity = tokens
 	r.notify()
+}
+
+func (r *Room) await(n int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.waiting += n
+}
+
+// Waiting returns how many jobs wait to enter; one without tokens is none.
+func (r *Room) Waiting() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.waiting
 }
 
 // Used returns the jobs counted now, their tokens, and the most tokens.

@@ -17,7 +17,7 @@ type gauge struct {
 }
 
 func workerGauge(name, help string, value func(*schedule.WorkerBooks) float64) gauge {
-	return gauge{prometheus.NewDesc("baton_dispatch_worker_"+name, help, []string{"model", "worker"}, nil), value}
+	return gauge{prometheus.NewDesc(name, help, []string{"model", "worker"}, nil), value}
 }
 
 var (
@@ -26,14 +26,15 @@ var (
 		[]string{"model", "reason"}, nil,
 	)
 	workerGauges = []gauge{
-		workerGauge("prompts", "Prompts that a worker has and that have no first token.", func(w *schedule.WorkerBooks) float64 { return float64(w.Prompts) }),
-		workerGauge("prompt_tokens", "Tokens of such prompts that it has to compute.", func(w *schedule.WorkerBooks) float64 { return float64(w.PromptTokens) }),
-		workerGauge("decoding", "Answers that a worker produces.", func(w *schedule.WorkerBooks) float64 { return float64(w.Decoding) }),
-		workerGauge("reserved", "Answers that a decode worker has room reserved for.", func(w *schedule.WorkerBooks) float64 { return float64(w.Reserved) }),
-		workerGauge("handles", "KV caches that wait at a worker for their readers.", func(w *schedule.WorkerBooks) float64 { return float64(w.Handles) }),
-		workerGauge("kv_tokens", "Tokens of a worker's KV cache that are committed.", func(w *schedule.WorkerBooks) float64 { return float64(w.KV) }),
-		workerGauge("itl_seconds", "Time between tokens of one answer, as the worker said last; 0: none of late.", func(w *schedule.WorkerBooks) float64 { return w.ITL.Seconds() }),
-		workerGauge("held", "1 while a worker gets no long prompt because its answers are slower than promised.", func(w *schedule.WorkerBooks) float64 {
+		workerGauge("baton_dispatch_worker_prompts", "Prompts that a worker has and that have no first token.", func(w *schedule.WorkerBooks) float64 { return float64(w.Prompts) }),
+		workerGauge("baton_dispatch_worker_prompt_tokens", "Tokens of such prompts that it has to compute.", func(w *schedule.WorkerBooks) float64 { return float64(w.PromptTokens) }),
+		workerGauge("baton_dispatch_worker_decoding", "Answers that a worker produces.", func(w *schedule.WorkerBooks) float64 { return float64(w.Decoding) }),
+		workerGauge("baton_dispatch_worker_reserved", "Answers that a decode worker has room reserved for.", func(w *schedule.WorkerBooks) float64 { return float64(w.Reserved) }),
+		workerGauge("baton_dispatch_worker_handles", "KV caches that wait at a worker for their readers.", func(w *schedule.WorkerBooks) float64 { return float64(w.Handles) }),
+		workerGauge("baton_dispatch_worker_kv_tokens", "Tokens of a worker's KV cache that are committed.", func(w *schedule.WorkerBooks) float64 { return float64(w.KV) }),
+		workerGauge("baton_dispatch_worker_kv_capacity_tokens", "Tokens that a worker's KV cache holds.", func(w *schedule.WorkerBooks) float64 { return float64(w.Capacity) }),
+		workerGauge("baton_dispatch_worker_inter_token_seconds", "Time between tokens of one answer, as the worker said last; 0: none of late.", func(w *schedule.WorkerBooks) float64 { return w.ITL.Seconds() }),
+		workerGauge("baton_dispatch_worker_held", "1 while a worker gets no long prompt because its answers are slower than promised.", func(w *schedule.WorkerBooks) float64 {
 			if w.Held {
 				return 1
 			}

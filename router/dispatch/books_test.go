@@ -55,7 +55,7 @@ func TestBooksAreMetrics(t *testing.T) {
 		if got := gauges(t, f.reg, "baton_dispatch_waiting"); got["m window "] != 3 || got["m no_worker "] != 0 {
 			t.Errorf("waiting: %v, want 3 for a window", got)
 		}
-		for name, want := range map[string]float64{"prompts": 1, "prompt_tokens": 8192, "decoding": 1, "kv_tokens": 2 * 8292, "handles": 0, "held": 0, "reserved": 0, "itl_seconds": 0} {
+		for name, want := range map[string]float64{"prompts": 1, "prompt_tokens": 8192, "decoding": 1, "kv_tokens": 2 * 8292, "handles": 0, "held": 0, "reserved": 0, "inter_token_seconds": 0, "kv_capacity_tokens": 1 << 20} {
 			if got := gauges(t, f.reg, "baton_dispatch_worker_"+name); got["m w1 "] != want || len(got) != 1 {
 				t.Errorf("%s: %v, want %v of w1", name, got, want)
 			}

@@ -68,7 +68,7 @@ func New(cfg Config, law schedule.Config, name string, deps Deps) *Dispatcher {
 		cfg: cfg, law: law, name: name, deps: deps, log: deps.Log, metrics: newMetrics(deps.Registerer),
 		changed: make(chan struct{}, 1), lanes: map[string]*lane{},
 	}
-	deps.Registerer.MustRegister(books(d.snapshots))
+	deps.Registerer.MustRegister(books(d.Books))
 	deps.Fleet.OnChange(func() {
 		notify(d.changed)
 		d.each(func(l *lane) { notify(l.changed) })
@@ -93,8 +93,8 @@ func (d *Dispatcher) each(f func(*lane)) {
 	}
 }
 
-// snapshots returns the latest books of each model.
-func (d *Dispatcher) snapshots() map[string]*schedule.Snapshot {
+// Books returns the latest books of each model; nobody changes them.
+func (d *Dispatcher) Books() map[string]*schedule.Snapshot {
 	all := map[string]*schedule.Snapshot{}
 	d.each(func(l *lane) {
 		if s := l.seen.Load(); s != nil {

@@ -88,7 +88,7 @@ func (l *lane) orphans(ctx context.Context, alive []wire.Announcement, now time.
 			gone := l.law.RemoveFrontend(f)
 			l.log.InfoContext(ctx, "jobs of a dead frontend dropped", slog.String("frontend", f), slog.Int("jobs", len(gone)))
 			for _, j := range gone {
-				l.drop(ctx, j, "frontend_gone")
+				l.drop(ctx, j, frontendGone)
 			}
 		}
 	}

@@ -245,7 +245,7 @@ func (l *lane) abandon(ctx context.Context, keys []string) {
 	}
 	for _, key := range keys {
 		if j := l.law.Remove(key); j != nil {
-			l.drop(ctx, j, "abandoned")
+			l.drop(ctx, j, abandoned)
 		}
 	}
 }

@@ -1,6 +1,8 @@
 package dispatch
 
 import (
+	"github.com/baton-llm/baton/internal/histogram"
+	"github.com/baton-llm/baton/internal/wire"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
 )
@@ -15,14 +17,11 @@ type metrics struct {
 
 func newMetrics(r prometheus.Registerer) *metrics {
 	f := promauto.With(r)
-	return &metrics{
+	m := &metrics{
 		assigned: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "baton_dispatch_assigned_total", Help: "Jobs assigned to a worker, by placement and the rule that chose it.",
 		}, []string{"place", "why"}),
-		wait: f.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "baton_dispatch_wait_seconds", Help: "Admission of a request to the decision about its place.",
-			Buckets: prometheus.ExponentialBuckets(0.001, 2, 22),
-		}, []string{"class"}),
+		wait: f.NewHistogramVec(histogram.Wait("baton_dispatch_wait_seconds", "Admission of a request to the decision about its place."), []string{"class"}),
 		dropped: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "baton_dispatch_dropped_total", Help: "Jobs dropped before they were assigned.",
 		}, []string{"reason"}),
@@ -33,4 +32,14 @@ func newMetrics(r prometheus.Registerer) *metrics {
 			Name: "baton_dispatch_held_jobs", Help: "Queued jobs that this process holds to choose from; 0 in all but one frontend.",
 		}),
 	}
+	for _, reason := range []string{abandoned, frontendGone, string(wire.DeadlineOver), string(wire.TooLate)} {
+		m.dropped.WithLabelValues(reason)
+	}
+	return m
 }
+
+// Why jobs are dropped, beside the reasons of wire.Refusal.
+const (
+	abandoned    = "abandoned"     // by the frontend that queued them
+	frontendGone = "frontend_gone" // with it
+)

@@ -85,7 +85,8 @@ func (t *Transcript) quick(data []byte) (out []byte, ok bool) {
 	if t.terms.Running {
 		return data, true
 	}
-	return slices.Concat(data[:len(data)-len(rest)], usageTail[1:]), true
+	t.out = append(append(t.out[:0], data[:len(data)-len(rest)]...), usageTail[1:]...)
+	return t.out, true
 }
 
 // number reads a count behind a prefix.

@@ -19,6 +19,7 @@ type Transcript struct {
 	terms Terms
 	limit int // bytes of text
 	form  form
+	out   []byte // what quick returned last
 
 	able        bool          // what came so far can be continued
 	text        []byte        // so far, as the inside of a JSON string
@@ -83,7 +84,7 @@ func (t *Transcript) Complete() (event []byte, ok bool) {
 }
 
 // Event takes the data of one event and returns what the client gets of it: nil, if nothing. The result
-// may share memory with the event. ErrOther: the run is to be given up.
+// may share memory with the event, and is valid until the next call. ErrOther: the run is to be given up.
 func (t *Transcript) Event(data []byte) ([]byte, error) {
 	if out, ok := t.quick(data); ok {
 		return out, nil

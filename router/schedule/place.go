@@ -11,8 +11,8 @@ import (
 const (
 	whyShort      = "short"      // whole on a decode worker: little to compute
 	whySplit      = "split"      // prefill and decode on two workers
-	whyLend       = "lend"       // whole on a decode worker that has time for it
-	whyKeep       = "keep"       // whole on a prefill worker: no decode worker can take it, or not in time
+	whyLend       = wire.WhyLend // whole on a decode worker that has time for it
+	whyKeep       = wire.WhyKeep // whole on a prefill worker: no decode worker can take it, or not in time
 	whyWhole      = "whole"      // whole: it must not be split, or there are not two workers to split it over
 	whyAggregated = "aggregated" // whole: that is the mode
 )

@@ -1,0 +1,103 @@
+// Package load is the client that all routers are measured with: one connection and one goroutine per stream, no
+// HTTP library, answers searched as bytes. It costs little, the same in front of everyone, and shares no code with
+// what it measures.
+package load
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+)
+
+// Plan is one load: Conns connections, each with one request after the other.
+type Plan struct {
+	Addr    string // host:port
+	Path    string
+	Body    []byte
+	Tokens  int // that each answer must have
+	Conns   int
+	For     time.Duration // new requests begin for so long
+	PerConn int           // requests of each connection at most; 0: no bound but For
+	Gaps    bool          // keep the times between tokens
+	Timeout time.Duration // of one request
+}
+
+// Result is what a load saw.
+type Result struct {
+	Requests int // complete
+	Failed   int
+	Tokens   int
+	Wall     time.Duration // first request to last answer
+	TTFT     []time.Duration
+	Gaps     []time.Duration // between two arrivals of tokens of one answer; tokens that came together have one
+	Err      error           // of the first request that failed
+}
+
+// Run plays a plan. The error is of the plan; those of requests are in the result.
+func Run(ctx context.Context, p *Plan) (*Result, error) {
+	if p.Conns < 1 || p.Tokens < 1 || p.Timeout <= 0 {
+		return nil, errors.New("a load needs connections, tokens and a timeout")
+	}
+	request := fmt.Appendf(nil, "POST %s HTTP/1.1\r\nHost: %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n", p.Path, p.Addr, len(p.Body))
+	request = append(request, p.Body...)
+
+	parts := make([]Result, p.Conns)
+	var g sync.WaitGroup
+	start := time.Now()
+	stop := start.Add(p.For)
+	for i := range parts {
+		g.Go(func() { parts[i].converse(ctx, p, request, stop) })
+	}
+	g.Wait()
+	all := &Result{Wall: time.Since(start)}
+	for i := range parts {
+		all.add(&parts[i])
+	}
+	return all, nil
+}
+
+func (r *Result) add(o *Result) {
+	r.Requests += o.Requests
+	r.Failed += o.Failed
+	r.Tokens += o.Tokens
+	r.TTFT = append(r.TTFT, o.TTFT...)
+	r.Gaps = append(r.Gaps, o.Gaps...)
+	if r.Err == nil {
+		r.Err = o.Err
+	}
+}
+
+// converse makes the requests of one connection, which it opens again after a failure.
+func (r *Result) converse(ctx context.Context, p *Plan, request []byte, stop time.Time) {
+	var c *conn
+	defer func() { c.close() }()
+	for n := 0; (p.PerConn == 0 || n < p.PerConn) && time.Now().Before(stop) && ctx.Err() == nil; n++ {
+		var err error
+		if c == nil {
+			c, err = open(ctx, p.Addr, p.Timeout)
+		}
+		if err == nil {
+			err = r.exchange(c, p, request)
+		}
+		if err != nil {
+			if r.Err == nil {
+				r.Err = err
+			}
+			r.Failed++
+			c.close()
+			c = nil
+		}
+	}
+}
+
+// Quantile is the q-quantile (0 to 1) of the values, which it sorts; 0 of none.
+func Quantile(values []time.Duration, q float64) time.Duration {
+	if len(values) == 0 {
+		return 0
+	}
+	slices.Sort(values)
+	return values[min(len(values)-1, int(q*float64(len(values))))]
+}

@@ -1,0 +1,83 @@
+package load_test
+
+import (
+	"context"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/baton-llm/baton/internal/peers/load"
+	"github.com/baton-llm/baton/internal/peers/stub"
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// serve runs an engine and returns its address.
+func serve(t *testing.T) string {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_ = (&stub.Engine{Host: "127.0.0.1"}).Serve(ctx, ln)
+	}()
+	t.Cleanup(func() { cancel(); <-ended })
+	return ln.Addr().String()
+}
+
+func plan(addr, prompt string) *load.Plan {
+	return &load.Plan{
+		Addr: addr, Path: "/v1/chat/completions", Tokens: 7, Conns: 3, PerConn: 4, For: time.Minute, Gaps: true, Timeout: 20 * time.Second,
+		Body: []byte(`{"model":"stub","messages":[{"role":"user","content":"` + prompt + `"}],"max_tokens":7,"stream":true}`),
+	}
+}
+
+func TestEveryAnswerIsCounted(t *testing.T) {
+	for _, prompt := range []string{"as fast as it goes", "pace=1ms and so on", strings.Repeat("long ", 100_000)} {
+		got, err := load.Run(t.Context(), plan(serve(t), prompt))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got.Requests != 12 || got.Failed != 0 || got.Tokens != 12*7 || len(got.TTFT) != 12 || got.Err != nil {
+			t.Errorf("%.20q: %d requests, %d failed, %d tokens, %d first tokens, %v; want 12, 0, 84, 12", prompt, got.Requests, got.Failed, got.Tokens, len(got.TTFT), got.Err)
+		}
+		if paced := strings.HasPrefix(prompt, "pace"); paced && len(got.Gaps) == 0 {
+			t.Error("paced tokens came without gaps")
+		}
+	}
+}
+
+func TestAnswersThatAreWrongFail(t *testing.T) {
+	addr := serve(t)
+	for name, change := range map[string]func(*load.Plan){
+		"another length": func(p *load.Plan) { p.Tokens = 8 },
+		"no such path":   func(p *load.Plan) { p.Path = "/v2" },
+		"nobody there":   func(p *load.Plan) { p.Addr = "127.0.0.1:1" },
+	} {
+		p := plan(addr, "x")
+		change(p)
+		got, err := load.Run(t.Context(), p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got.Failed != 12 || got.Requests != 0 || got.Err == nil {
+			t.Errorf("%s: %d failed, %d complete, %v; want 12, 0 and the first fault", name, got.Failed, got.Requests, got.Err)
+		}
+	}
+}
+
+func TestQuantile(t *testing.T) {
+	values := []time.Duration{30, 10, 20}
+	if a, b, c := load.Quantile(values, 0), load.Quantile(values, .5), load.Quantile(values, .99); a != 10 || b != 20 || c != 30 {
+		t.Errorf("quantiles are %d, %d, %d, want 10, 20, 30", a, b, c)
+	}
+	if load.Quantile(nil, .5) != 0 {
+		t.Error("a quantile of nothing is not 0")
+	}
+}

@@ -1,0 +1,51 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"os"
+	"os/exec"
+	"runtime"
+	"strings"
+)
+
+// showCommand writes what people read of a file of figures.
+type showCommand struct {
+	File string `arg:"" help:"JSON file that run wrote." type:"path"`
+}
+
+// Run writes it beside the file.
+func (c *showCommand) Run(_ context.Context) error {
+	text, err := os.ReadFile(c.File)
+	if err != nil {
+		return err
+	}
+	var r report
+	if err := json.Unmarshal(text, &r); err != nil {
+		return err
+	}
+	return r.write(strings.TrimSuffix(c.File, ".json"))
+}
+
+// machine is what the figures were measured on.
+type machine struct {
+	CPU    string `json:"cpu"`
+	Cores  int    `json:"cores"`
+	Kernel string `json:"kernel"`
+	Go     string `json:"go"`
+}
+
+func thisMachine() machine {
+	m := machine{Cores: runtime.NumCPU(), Go: runtime.Version()}
+	if text, err := os.ReadFile("/proc/cpuinfo"); err == nil {
+		if _, rest, ok := bytes.Cut(text, []byte("model name\t: ")); ok {
+			name, _, _ := bytes.Cut(rest, []byte("\n"))
+			m.CPU = string(name)
+		}
+	}
+	if out, err := exec.Command("uname", "-r").Output(); err == nil {
+		m.Kernel = strings.TrimSpace(string(out))
+	}
+	return m
+}

@@ -457,7 +457,7 @@ func TestMessageThatIsNoJobIsDroppedAndCounted(t *testing.T) {
 		}
 		synctest.Wait()
 		f.depth(0)
-		want := "# HELP baton_queue_undecodable_total Messages dropped because they are no job.\n# TYPE baton_queue_undecodable_total counter\nbaton_queue_undecodable_total{queue=\"prefill\"} 1\n"
+		want := "# HELP baton_queue_undecodable_total Messages dropped because they are no job.\n# TYPE baton_queue_undecodable_total counter\nbaton_queue_undecodable_total{queue=\"decode\"} 0\nbaton_queue_undecodable_total{queue=\"prefill\"} 1\n"
 		if err := testutil.GatherAndCompare(f.reg, strings.NewReader(want), "baton_queue_undecodable_total"); err != nil {
 			f.Error(err)
 		}

@@ -167,7 +167,7 @@ func clocks(r *Report, all []heard) {
 			if p.ahead < 0 {
 				way = "behind"
 			}
-			say(aboutClocks, fmt.Sprintf("the clock of %s is %s %s this machine's: %s", p.ID, d.Round(10*time.Millisecond), way, what), "keep the clocks of all machines with NTP (chronyc tracking, timedatectl)")
+			say(aboutClocks, fmt.Sprintf("the clock of %s is %s %s this machine's: %s", p.ID, d.Round(100*time.Millisecond), way, what), "keep the clocks of all machines with NTP (chronyc tracking, timedatectl)")
 		}
 	}
 	if worst.ahead.Abs() < skewed {

@@ -136,9 +136,8 @@ func (w *Worker) publish(ctx context.Context, job *wire.DecodeJob) error {
 	ctx, cancel := context.WithDeadline(ctx, job.Handle.Expires)
 	defer cancel()
 	for pause := firstPause; ; pause = min(2*pause, mostPause) {
-		at, err := w.deps.Next.Publish(ctx, job)
+		_, err := w.deps.Next.Publish(ctx, job)
 		if err == nil {
-			w.queued(job.Handle.Serial, at.Seq)
 			return nil
 		}
 		select {

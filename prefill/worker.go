@@ -22,10 +22,10 @@ type Engine interface {
 	Post(ctx context.Context, call engine.Call) ([]byte, error)
 }
 
-// Next is the queue of the decode workers. The same job published twice must be one job.
+// Next is the queue of the decode workers. The same job published twice must be one job; one whose handle has
+// expired leaves the queue.
 type Next interface {
 	Publish(ctx context.Context, job *wire.DecodeJob) (bus.Receipt, error)
-	Remove(ctx context.Context, seq uint64) (bool, error)
 }
 
 // Reporter tells the dispatchers how far jobs are; *worker.Reporter is one.
@@ -60,21 +60,15 @@ type Worker struct {
 	log     *slog.Logger
 
 	mu    sync.Mutex
-	ratio float64            // real prompt tokens per estimated one, moving average
-	out   map[uint64]*handed // jobs whose handles are open, by serial
-}
-
-// handed is a job whose handle is out.
-type handed struct {
-	key string // of the job
-	seq uint64 // of its decode job in the queue; 0: not there yet
+	ratio float64           // real prompt tokens per estimated one, moving average
+	out   map[uint64]string // keys of the jobs whose handles are open, by serial
 }
 
 // New returns the worker named id; Run starts it.
 func New(cfg Config, id string, deps Deps) *Worker {
 	m := newMetrics(deps.Registerer)
 	return &Worker{
-		cfg: cfg, id: id, deps: deps, metrics: m, ratio: 1, out: map[uint64]*handed{},
+		cfg: cfg, id: id, deps: deps, metrics: m, ratio: 1, out: map[uint64]string{},
 		log: deps.Log.With(slog.String("worker", id)),
 		// Two prompts may always be there, so that the engine finds the next one waiting
 		// however long they are.
@@ -147,31 +141,19 @@ func (w *Worker) Control(sender string, c wire.Control) {
 func (w *Worker) opened(serial uint64, key string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.out[serial] = &handed{key: key}
+	w.out[serial] = key
 }
 
-// queued notes where the decode job of an open handle is.
-func (w *Worker) queued(serial, seq uint64) {
+// closed reports the end of a handle's job here: the engine holds nothing of it any more.
+func (w *Worker) closed(serial uint64) {
 	w.mu.Lock()
-	defer w.mu.Unlock()
-	if h := w.out[serial]; h != nil {
-		h.seq = seq
-	}
-}
-
-// closed reports the end of a handle's job here: the engine holds nothing of it any more. It returns
-// where the decode job was put; 0: nowhere.
-func (w *Worker) closed(serial uint64) (seq uint64) {
-	w.mu.Lock()
-	h := w.out[serial]
+	key, out := w.out[serial]
 	delete(w.out, serial)
 	w.mu.Unlock()
-	if h != nil {
-		w.deps.Reporter.End(h.key)
-		seq = h.seq
+	if out {
+		w.deps.Reporter.End(key)
 	}
 	w.room.Notify()
-	return seq
 }
 
 // expire ends the handles whose lease is over, until ctx ends.
@@ -186,32 +168,11 @@ func (w *Worker) expire(ctx context.Context) {
 				continue
 			}
 			w.log.WarnContext(ctx, "handles expired unread", slog.Int("handles", len(serials)))
-			var unread []uint64
 			for _, serial := range serials {
-				if seq := w.closed(serial); seq != 0 {
-					unread = append(unread, seq)
-				}
+				w.closed(serial)
 			}
-			w.withdraw(ctx, unread)
 		case <-ctx.Done():
 			return
-		}
-	}
-}
-
-// withdrawTime bounds the removal of the decode jobs whose handles ended at once.
-const withdrawTime = 5 * time.Second
-
-// withdraw removes decode jobs whose handles are void: the worker that they are for may be gone, and
-// nobody else takes them. What cannot be removed ends by its age.
-func (w *Worker) withdraw(ctx context.Context, seqs []uint64) {
-	// The end of the last handle ends a drain, and with it ctx.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), withdrawTime)
-	defer cancel()
-	for _, seq := range seqs {
-		if _, err := w.deps.Next.Remove(ctx, seq); err != nil {
-			w.log.DebugContext(ctx, "void decode job not removed", slog.Any("error", err))
-			return // the next one would not go either
 		}
 	}
 }

@@ -23,13 +23,29 @@ func TestMain(m *testing.M) {
 // The short run of `baton chaos`: a deployment of processes, with the race detector in all of them, that is broken in
 // every way within half a minute.
 func TestChaos(t *testing.T) {
+	runChaos(t, chaos.Config{Scenario: chaos.Random, Seed: 7, Duration: 30 * time.Second, Every: time.Second, Clients: 8})
+}
+
+// Every process is restarted in turn, and no request fails.
+func TestRollingRestart(t *testing.T) {
+	runChaos(t, chaos.Config{Scenario: chaos.Rolling, Seed: 1, Duration: time.Second, Clients: 8})
+}
+
+// All streams of a decode worker that is killed go on elsewhere, to the word.
+func TestDecodeWorkerIsKilledWithManyStreams(t *testing.T) {
+	runChaos(t, chaos.Config{Scenario: chaos.DecodeKill, Seed: 1, Duration: time.Second, Clients: 24})
+}
+
+// runChaos fails if the promise is broken, or nothing was done that could have broken it.
+func runChaos(t *testing.T, cfg chaos.Config) {
+	t.Helper()
 	if runtime.GOOS != "linux" {
 		t.Skip("baton chaos runs on Linux alone")
 	}
-	report, err := chaos.Run(t.Context(), chaos.Config{
-		Seed: 7, Duration: 30 * time.Second, Every: time.Second, Clients: 8, Frontends: 2, Prefill: 2, Decode: 2, Storage: "file",
-		Strict: false, Patience: time.Minute, Dir: t.TempDir(), Binary: os.Args[0],
-	}, func(line string) { t.Log(line) })
+	cfg.Frontends, cfg.Prefill, cfg.Decode, cfg.Storage = 2, 2, 2, "file"
+	cfg.Every, cfg.Strict, cfg.Patience = max(cfg.Every, time.Second), true, time.Minute
+	cfg.Dir, cfg.Binary = t.TempDir(), os.Args[0]
+	report, err := chaos.Run(t.Context(), cfg, func(line string) { t.Log(line) })
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,12 +11,10 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// Remove deletes a job by its receipt's Seq and tells whether it was still there. Who holds a
-// delivery of it is not told.
+// Remove deletes a job by its receipt's Seq and tells whether it was still there; where the connection was lost
+// meanwhile, false may mean that it was. Who holds a delivery of it is not told.
 func (q *Queue[J]) Remove(ctx context.Context, seq uint64) (bool, error) {
-	ctx, cancel := q.bus.bound(ctx)
-	defer cancel()
-	err := q.current().DeleteMsg(ctx, seq)
+	err := q.bus.request(ctx, func(ctx context.Context) error { return q.current().DeleteMsg(ctx, seq) })
 	if err == nil {
 		return true, nil
 	}

@@ -47,19 +47,20 @@ func (b *Bus) bucketConfig() jetstream.ObjectStoreConfig {
 // PutBody stores a body and returns the name to find it by. It may be read any number of times
 // until DeleteBody or Config.BodyTTL.
 func (b *Bus) PutBody(ctx context.Context, body []byte) (ref string, err error) {
-	ctx, cancel := b.bound(ctx)
-	defer cancel()
 	ref = rand.Text()
-	put := func() error {
-		_, err := (*b.bodies.Load()).Put(ctx, jetstream.ObjectMeta{Name: ref}, bytes.NewReader(body))
-		return err
-	}
-	err = put()
-	if lost(err) {
-		if err = b.openBodies(ctx); err == nil {
-			err = put()
+	err = b.request(ctx, func(ctx context.Context) error {
+		put := func() error {
+			_, err := (*b.bodies.Load()).Put(ctx, jetstream.ObjectMeta{Name: ref}, bytes.NewReader(body))
+			return err
 		}
-	}
+		err := put()
+		if lost(err) {
+			if err = b.openBodies(ctx); err == nil {
+				err = put()
+			}
+		}
+		return err
+	})
 	if isFull(err) {
 		err = ErrFull
 	}
@@ -71,9 +72,11 @@ func (b *Bus) PutBody(ctx context.Context, body []byte) (ref string, err error) 
 
 // GetBody reads a stored body; ErrNoBody if there is none.
 func (b *Bus) GetBody(ctx context.Context, ref string) ([]byte, error) {
-	ctx, cancel := b.bound(ctx)
-	defer cancel()
-	body, err := (*b.bodies.Load()).GetBytes(ctx, ref)
+	var body []byte
+	err := b.request(ctx, func(ctx context.Context) (err error) {
+		body, err = (*b.bodies.Load()).GetBytes(ctx, ref)
+		return err
+	})
 	if errors.Is(err, jetstream.ErrObjectNotFound) || lost(err) {
 		err = ErrNoBody
 	}

@@ -46,6 +46,7 @@ type Bus struct {
 	owner   bool                  // of what is at the server: it updates what exists
 	denied  atomic.Pointer[error] // the server's last word on a missing permission
 
+	line  line
 	local sync.Map // func(data []byte) by subject: of SubscribeOwn
 
 	stop   context.CancelFunc // ends the keep-alive goroutines
@@ -120,7 +121,14 @@ func (b *Bus) queues() (*Queue[wire.PrefillJob], *Queue[wire.DecodeJob]) {
 		maxBytes: cfg.maxBytes(cfg.Decode.MaxBytes, 1<<30, 4<<30),
 		filter:   wire.DecodeFilter, fleeting: true,
 		subject: func(j *wire.DecodeJob) string { return wire.DecodeSubject(j.Model, j.Worker) },
-		encode:  (*wire.DecodeJob).Encode, decode: wire.DecodeDecodeJob,
+		// The worker that it is for may be gone, and nobody else takes it.
+		void: func(j *wire.DecodeJob) (at time.Time) {
+			if j.Handle != nil {
+				at = j.Handle.Expires
+			}
+			return at
+		},
+		encode: (*wire.DecodeJob).Encode, decode: wire.DecodeDecodeJob,
 	})
 	return prefill, decode
 }
@@ -181,6 +189,22 @@ func (b *Bus) MaxPayload() int { return int(b.nc.MaxPayload()) }
 // bound gives a request its longest time.
 func (b *Bus) bound(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(ctx, b.cfg.RequestTimeout)
+}
+
+// request makes a request within Config.RequestTimeout. An answer that is awaited when the connection is lost does not
+// come any more: the request is then made again, and must bear that.
+func (b *Bus) request(ctx context.Context, send func(context.Context) error) error {
+	ctx, cancel := b.bound(ctx)
+	defer cancel()
+	for {
+		once, end := b.line.until(ctx)
+		err := send(once)
+		cut := once.Err() != nil
+		end()
+		if err == nil || !cut || ctx.Err() != nil {
+			return err
+		}
+	}
 }
 
 func (b *Bus) keptAsItIs(ctx context.Context, what string, err error) {

@@ -54,6 +54,8 @@ func DefaultConfig() Config {
 	queue := QueueConfig{MaxAge: 2 * time.Hour, AckWait: 30 * time.Second, MaxDeliver: 5}
 	prefill, decode := queue, queue
 	prefill.MaxDeliver = 50 // each dispatcher that ends while a job waits counts as a delivery of it
+	// What a dead dispatcher held waits for so long. It is longer than the fleet's patience with the silent.
+	prefill.AckWait = 10 * time.Second
 	prefill.MaxMsgs, decode.MaxMsgs = 100_000, 20_000
 	return Config{
 		URL:             "nats://127.0.0.1:4222",

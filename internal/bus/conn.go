@@ -53,6 +53,7 @@ func (b *Bus) options(name string, inproc nats.InProcessConnProvider) ([]nats.Op
 			b.log.Info("connected to NATS again")
 		}),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
+			b.line.lost()
 			b.metrics.connected.Set(0)
 			if err != nil {
 				b.log.Warn("lost the connection to NATS", slog.Any("error", err))

@@ -82,12 +82,14 @@ func (b *Bus) subscribe(subject string, handle nats.MsgHandler) (stop func(), er
 	}, nil
 }
 
-// Request asks subject and returns the answer, within Config.RequestTimeout. Errors: ErrNoResponder,
-// RemoteError, ctx's.
+// Request asks subject and returns the answer, within Config.RequestTimeout; it asks again where the connection was lost
+// meanwhile. Errors: ErrNoResponder, RemoteError, ctx's.
 func (b *Bus) Request(ctx context.Context, subject string, req []byte) ([]byte, error) {
-	ctx, cancel := b.bound(ctx)
-	defer cancel()
-	reply, err := b.nc.RequestWithContext(ctx, subject, req)
+	var reply *nats.Msg
+	err := b.request(ctx, func(ctx context.Context) (err error) {
+		reply, err = b.nc.RequestWithContext(ctx, subject, req)
+		return err
+	})
 	if errors.Is(err, nats.ErrNoResponders) {
 		err = ErrNoResponder
 	}

@@ -79,9 +79,7 @@ func (d *Delivery[J]) settle(ctx context.Context, what string, send func(context
 		return fmt.Errorf("%s job of %s: %w", what, d.queue.name, ErrSettled)
 	}
 	d.queue.forget(d)
-	ctx, cancel := d.queue.bus.bound(ctx)
-	defer cancel()
-	if err := send(ctx); err != nil {
+	if err := d.queue.bus.request(ctx, send); err != nil {
 		return fmt.Errorf("%s job of %s: %w", what, d.queue.name, err)
 	}
 	return nil

@@ -93,7 +93,7 @@ func worker(name string) Permissions {
 
 // prefills is what handing a prompt's KV cache over takes besides.
 func prefills() Permissions {
-	return Permissions{Publish: []string{wire.DecodeSubjects, "$JS.API.STREAM.MSG.DELETE." + wire.DecodeStream}}
+	return Permissions{Publish: []string{wire.DecodeSubjects}}
 }
 
 // decodes is what reading the KV caches of others takes besides.

@@ -55,7 +55,7 @@ func TestWhatIsNotForARoleIsDenied(t *testing.T) {
 		publish: []string{
 			wire.PrefillSubject("m", 0), wire.AssignSubject(decodeID), wire.AssignSubject(prefillID), wire.AbandonSubject("m"), wire.RefuseSubject(frontendID), wire.RoleSubject(decodeID), wire.DrainSubject(decodeID), wire.QueueSubject(frontendID),
 			"$JS.API.CONSUMER.CREATE." + wire.PrefillStream + ".m." + wire.PrefillFilter("m"), "$JS.API.CONSUMER.MSG.NEXT." + wire.PrefillStream + ".m",
-			"$JS.API.STREAM.UPDATE." + wire.PrefillStream, "$JS.API.STREAM.UPDATE." + wire.DecodeStream, "$JS.API.STREAM.MSG.DELETE." + wire.PrefillStream,
+			"$JS.API.STREAM.UPDATE." + wire.PrefillStream, "$JS.API.STREAM.UPDATE." + wire.DecodeStream, "$JS.API.STREAM.MSG.DELETE." + wire.PrefillStream, "$JS.API.STREAM.MSG.DELETE." + wire.DecodeStream,
 			"$O." + wire.BodyBucket + ".C.x", "$JS.API.STREAM.PURGE.OBJ_" + wire.BodyBucket,
 		},
 		subscribe: []string{wire.FramesSubject(frontendID), wire.BodySubject(frontendID), wire.RefuseSubject(frontendID), wire.QueueSubject(frontendID), wire.ReportSubject, wire.InboxPrefix("frontend") + ".>"},
@@ -74,7 +74,7 @@ func TestWhatIsNotForARoleIsDenied(t *testing.T) {
 		}},
 		wire.RoleDecode: {everyone, notWorkers, {
 			publish: []string{
-				wire.DecodeSubject("m", decodeID), "$JS.API.STREAM.MSG.DELETE." + wire.DecodeStream,
+				wire.DecodeSubject("m", decodeID),
 				"$JS.API.CONSUMER.CREATE." + wire.DecodeStream + ".x." + wire.DecodeFilter("both-1"), "$JS.API.CONSUMER.CREATE." + wire.DecodeStream + ".x." + wire.DecodeSubjects,
 			},
 			subscribe: []string{wire.AssignSubject(prefillID), wire.ControlSubject(prefillID), wire.AssignSubject("both-1"), wire.InboxPrefix("prefill") + ".>"},

@@ -41,6 +41,7 @@ type queueSpec[J any] struct {
 	pinned   bool                    // one process at a time gets the jobs of a key
 	fleeting bool                    // a key that nobody fetches any more is forgotten
 	subject  func(*J) string
+	void     func(*J) time.Time // when the server is to remove the job, whoever holds it; nil or zero: at MaxAge
 	encode   func(*J) (wire.Message, error)
 	decode   func(wire.Message) (J, error)
 }
@@ -112,6 +113,8 @@ func (q *Queue[J]) streamConfig() jetstream.StreamConfig {
 		Duplicates: q.cfg.duplicates(),
 		Storage:    q.bus.cfg.storage(),
 		Replicas:   q.bus.cfg.Replicas,
+
+		AllowMsgTTL: true, // a server does not take that back
 	}
 }
 
@@ -123,18 +126,20 @@ func (q *Queue[J]) Publish(ctx context.Context, job *J) (Receipt, error) {
 	if err != nil {
 		return Receipt{}, err
 	}
-	ctx, cancel := q.bus.bound(ctx)
-	defer cancel()
 	msg := &nats.Msg{Subject: q.subject(job), Header: nats.Header(m.Header), Data: m.Data}
+	if q.void != nil {
+		if at := q.void(job); !at.IsZero() {
+			msg.Header.Set(jetstream.MsgTTLHeader, lifetime(time.Until(at)))
+		}
+	}
 	if size := msg.Size() - len(msg.Subject); size > q.bus.MaxPayload() {
 		return Receipt{}, fmt.Errorf("publish %s job of %d bytes, %d allowed: %w", q.name, size, q.bus.MaxPayload(), ErrTooLarge)
 	}
-	ack, err := q.bus.js.PublishMsg(ctx, msg)
-	if lost(err) {
-		if err = q.ensure(ctx); err == nil {
-			ack, err = q.bus.js.PublishMsg(ctx, msg)
-		}
-	}
+	var ack *jetstream.PubAck
+	err = q.bus.request(ctx, func(ctx context.Context) (err error) {
+		ack, err = q.put(ctx, msg)
+		return err
+	})
 	if isFull(err) {
 		err = ErrFull
 	}
@@ -145,6 +150,34 @@ func (q *Queue[J]) Publish(ctx context.Context, job *J) (Receipt, error) {
 		q.bus.metrics.published.WithLabelValues(q.name).Inc()
 	}
 	return Receipt{Seq: ack.Sequence, Duplicate: ack.Duplicate}, nil
+}
+
+// put publishes once; what the server lacks for it is made or left out.
+func (q *Queue[J]) put(ctx context.Context, msg *nats.Msg) (*jetstream.PubAck, error) {
+	ack, err := q.bus.js.PublishMsg(ctx, msg)
+	if lost(err) {
+		if err = q.ensure(ctx); err == nil {
+			ack, err = q.bus.js.PublishMsg(ctx, msg)
+		}
+	}
+	if isImmortal(err) {
+		msg.Header.Del(jetstream.MsgTTLHeader)
+		ack, err = q.bus.js.PublishMsg(ctx, msg)
+	}
+	return ack, err
+}
+
+// lifetime is a message's time to live as the server takes it: whole seconds, one or more.
+func lifetime(d time.Duration) string {
+	const least = time.Second
+	return max(least, (d + least - 1).Truncate(least)).String()
+}
+
+// isImmortal tells whether the stream is of a time before baton gave its messages a time to live, and no frontend
+// has updated it yet.
+func isImmortal(err error) bool {
+	api, ok := errors.AsType[*jetstream.APIError](err)
+	return ok && api.ErrorCode == 10166
 }
 
 // isFull tells whether a limit of the stream or the server refused a message.

@@ -10,6 +10,7 @@ import (
 	"github.com/baton-llm/baton/internal/bus"
 	"github.com/baton-llm/baton/internal/natsd"
 	"github.com/baton-llm/baton/internal/natsd/natsdtest"
+	"github.com/nats-io/nats.go"
 	"github.com/prometheus/client_golang/prometheus"
 )
 
@@ -168,4 +169,51 @@ func TestFetchTakesJobsUntilItsLastMoment(t *testing.T) {
 		}
 		<-published
 	})
+}
+
+// The answer that is awaited when the server goes will not come: who waited for it asks again, instead of waiting until
+// its time is over.
+func TestRequestIsMadeAgainWhenItsConnectionIsLost(t *testing.T) {
+	natsd.DropPooledTimers()
+	server := natsdtest.Start(t, fmt.Sprintf("jetstream { store_dir: %q, max_file_store: 32GB }", t.TempDir()))
+	cfg := bus.DefaultConfig()
+	cfg.URL, cfg.Storage, cfg.RequestTimeout = server.URL(), bus.File, time.Hour
+	b, err := bus.Connect(t.Context(), cfg, "asks", nil, prometheus.NewRegistry(), quiet)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	nc, err := nats.Connect(server.URL(), nats.MaxReconnects(-1), nats.ReconnectWait(50*time.Millisecond))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	asked := make(chan struct{})
+	first := true
+	_, err = nc.Subscribe("question", func(m *nats.Msg) {
+		if first {
+			first = false
+			close(asked)
+			return
+		}
+		if err := m.Respond([]byte("answer")); err != nil {
+			t.Error(err)
+		}
+	})
+	if err != nil || nc.Flush() != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	got := make(chan string, 1)
+	go func() {
+		data, err := b.Request(ctx, "question", nil)
+		got <- fmt.Sprint(string(data), err)
+	}()
+	<-asked
+	server.Stop()
+	server.Restart(t)
+	if g := <-got; g != "answer<nil>" {
+		t.Errorf("Request = %s, want the answer to a second one", g)
+	}
 }

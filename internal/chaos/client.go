@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 )
 
@@ -50,17 +51,20 @@ func (b *busy) Error() string { return "refused for now" }
 type exchange struct {
 	*request
 	patience time.Duration
-	life     int           // of the frontend, when it was chosen
-	silence  time.Duration // the longest in which nothing was heard
+	life     int                   // of the frontend, when it was chosen
+	phase    *atomic.Int32         // of the run
+	silences [phases]time.Duration // the longest of each phase in which nothing was heard
 	heard    time.Time
-	begun    bool // a byte of the answer was seen
+	live     *atomic.Int64 // streams of the run of which something was seen
+	begun    bool          // a byte of this one was
 	watch    *time.Timer
 }
 
 // hear notes that something came.
 func (x *exchange) hear() {
 	now := time.Now()
-	x.silence = max(x.silence, now.Sub(x.heard))
+	longest := &x.silences[x.phase.Load()]
+	*longest = max(*longest, now.Sub(x.heard))
 	x.heard = now
 	x.watch.Reset(x.patience)
 }
@@ -157,7 +161,10 @@ func (x *exchange) readStream(ctx context.Context, body io.Reader) error {
 			done = true
 			continue
 		}
-		x.begun = true
+		if !x.begun {
+			x.begun = true
+			x.live.Add(1)
+		}
 		if err := a.take([]byte(data)); err != nil {
 			return err
 		}

@@ -9,7 +9,8 @@ import (
 // Config says what to run and for how long.
 type Config struct {
 	Seed      uint64        `default:"1" help:"All faults and all traffic follow from it."`
-	Duration  time.Duration `default:"1m" help:"How long clients send requests."`
+	Scenario  Scenario      `default:"random" enum:"random,rolling,decode-kill" help:"What happens: faults drawn at random; a restart of every process in turn; or the kill of the decode worker that has all streams."`
+	Duration  time.Duration `default:"1m" help:"How long clients send requests; rolling restarts all of them once more until it is over, and decode-kill pays no heed."`
 	Every     time.Duration `default:"2s" help:"Mean time between two faults."`
 	Clients   int           `default:"20" help:"Requests that run at the same time."`
 	Frontends int           `default:"2" help:"Frontends."`
@@ -38,6 +39,10 @@ func (c *Config) Validate() error {
 	fault(c.Patience < time.Second, "--patience is %s, want 1s or more", c.Patience)
 	fault(min(c.Frontends, c.Prefill, c.Decode) < 1 || max(c.Frontends, c.Prefill, c.Decode) > 32,
 		"--frontends is %d, --prefill %d and --decode %d, want 1 to 32 of each", c.Frontends, c.Prefill, c.Decode)
+	fault(c.Scenario != Random && c.Scenario != Rolling && c.Scenario != DecodeKill, "--scenario is %q, want %s, %s or %s", c.Scenario, Random, Rolling, DecodeKill)
+	fault(c.Scenario == Rolling && min(c.Frontends, c.Prefill, c.Decode) < 2,
+		"--frontends is %d, --prefill %d and --decode %d, want 2 of each for %s: one works while the other is away", c.Frontends, c.Prefill, c.Decode, Rolling)
+	fault(c.Scenario == DecodeKill && c.Decode < 2, "--decode is %d, want 2 or more for %s: another worker goes on", c.Decode, DecodeKill)
 	for _, k := range c.Faults {
 		_, known := kinds[k]
 		fault(!known, "--faults has %q, want some of %s", k, kindNames())

@@ -44,16 +44,23 @@ func (r *run) deploy() error {
 	url := "--nats.url=nats://" + at
 	err = r.add(&part{name: "nats", args: []string{"nats", "--nats_server.listen=" + at, "--nats_server.store_dir=" + filepath.Join(c.Dir, "jetstream")}})
 	shared := []string{url, "--nats.storage=" + c.Storage, "--log.level=debug"}
+	pace := 1.0
+	if c.Scenario == DecodeKill {
+		pace = slowly
+	}
 	for role, n := range map[string]int{"prefill": c.Prefill, "decode": c.Decode} {
-		for _, name := range names(role, n) {
+		for i, name := range names(role, n) {
 			at := port()
 			err = errors.Join(err, r.add(&part{
 				name: engineOf(name), url: "http://" + at, probe: "/health",
-				args: []string{"engine", "--listen=" + at, "--role=" + role, "--model=" + model, "--sim.lease=" + lease.String(), "--log.level=debug"},
+				args: []string{
+					"engine", "--listen=" + at, "--role=" + role, "--model=" + model, "--sim.lease=" + lease.String(),
+					fmt.Sprintf("--sim.time_scale=%g", pace), "--log.level=debug",
+				},
 			}))
 			own := port()
 			err = errors.Join(err, r.add(&part{
-				name: name, url: "http://" + own, probe: "/healthz",
+				name: name, url: "http://" + own, probe: "/healthz", late: c.Scenario == DecodeKill && role == "decode" && i > 0,
 				args: append([]string{
 					role, "--engine=http://" + at, "--worker.metrics=" + own, "--prefill.lease=" + lease.String(),
 					"--prefill.drain_timeout=30s", "--decode.drain_timeout=30s",

@@ -30,6 +30,7 @@ type part struct {
 	url   string // of its HTTP server
 	probe string // path that answers 200 when it is up
 	args  []string
+	late  bool // the scenario starts it
 	run   *run
 	log   *os.File
 

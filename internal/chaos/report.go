@@ -13,6 +13,7 @@ import (
 
 // Report is what a run has shown.
 type Report struct {
+	Scenario Scenario           `json:"scenario"`
 	Seed     uint64             `json:"seed"`
 	Took     time.Duration      `json:"took"`
 	Dir      string             `json:"dir"` // of the logs
@@ -23,6 +24,8 @@ type Report struct {
 	Refused  int                `json:"refused"`       // times a client was told to come again later
 	CutShort int                `json:"cut_short"`     // streams cut after their first byte, unless Strict
 	Silence  Quantiles          `json:"silence"`       // longest of each request in which its client heard nothing
+	Calm     Quantiles          `json:"calm"`          // the same in the seconds before the kill of decode-kill
+	Gap      Quantiles          `json:"gap"`           // and after it
 	Ledger   Ledger             `json:"ledger"`        // of KV handles
 	Held     Held               `json:"held"`          // at the end
 	Settled  time.Duration      `json:"settled_after"` // from the last request's end until nothing was held
@@ -54,6 +57,11 @@ type Quantiles struct {
 	P50 time.Duration `json:"p50"`
 	P99 time.Duration `json:"p99"`
 	Max time.Duration `json:"max"`
+}
+
+// String shows them to people.
+func (q Quantiles) String() string {
+	return fmt.Sprintf("%s at the median, %s at the 99th percentile, %s at the most", show(q.P50), show(q.P99), show(q.Max))
 }
 
 const maxSamples = 100
@@ -93,10 +101,15 @@ func (r *Report) Print(out io.Writer) error {
 	if err := tab.Flush(); err != nil {
 		return err
 	}
-	fmt.Fprintf(out, "\nseed %d, %s, %d faults\n", r.Seed, r.Took.Round(time.Second), total)
+	fmt.Fprintf(out, "\n%s, seed %d, %s, %d faults\n", r.Scenario, r.Seed, r.Took.Round(time.Second), total)
 	fmt.Fprintf(out, "%d requests: %d whole and right, %d left by their clients, %d ended with a killed frontend, %d cut after the first byte; %d times told to come again\n",
 		r.Requests, r.Whole, r.Left, r.WithFrontend, r.CutShort, r.Refused)
-	fmt.Fprintf(out, "longest silence of a request: %s at the median, %s at the 99th percentile, %s at the most\n", show(r.Silence.P50), show(r.Silence.P99), show(r.Silence.Max))
+	if r.Scenario == DecodeKill {
+		fmt.Fprintf(out, "longest silence of a stream before the kill: %s\n", r.Calm)
+		fmt.Fprintf(out, "longest silence of a stream after the kill: %s\n", r.Gap)
+	} else {
+		fmt.Fprintf(out, "longest silence of a request: %s\n", r.Silence)
+	}
 	fmt.Fprintf(out, "KV handles: %d issued = %d consumed + %d released + %d expired; nothing held %s after the last request: %t\n",
 		r.Ledger.Issued, r.Ledger.Consumed, r.Ledger.Released, r.Ledger.Expired, show(r.Settled), r.Held == Held{})
 	for _, kind := range slices.Sorted(maps.Keys(r.Failures)) {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/semaphore"
@@ -26,12 +27,14 @@ type run struct {
 	spares    map[string]*semaphore.Weighted // by group: how many of its units may be broken at a time
 	injecting sync.WaitGroup
 	watchers  sync.WaitGroup
+	phase     atomic.Int32 // a phase
+	live      atomic.Int64 // streams of which something was seen
 
 	mu     sync.Mutex
 	faults []*injected
 	report Report
 	doors  map[*part]bool // frontends that take requests
-	waits  []time.Duration
+	waits  [phases][]time.Duration
 }
 
 // Run starts a deployment, breaks it under load and reports. The error is about the run itself: whether the promise
@@ -63,7 +66,7 @@ func Run(ctx context.Context, cfg Config, progress func(string)) (*Report, error
 		}
 	}
 	r.report.Failures = map[string]int{}
-	r.report.Seed, r.report.Dir = cfg.Seed, cfg.Dir
+	r.report.Scenario, r.report.Seed, r.report.Dir = cfg.Scenario, cfg.Seed, cfg.Dir
 	defer r.starter.close()
 	defer r.end()
 	if err := r.deploy(); err != nil {
@@ -90,12 +93,15 @@ func Run(ctx context.Context, cfg Config, progress func(string)) (*Report, error
 // startAll starts the parts and waits until they are up.
 func (r *run) startAll(ctx context.Context) error {
 	for _, p := range r.parts {
+		if p.late {
+			continue
+		}
 		if err := p.start(); err != nil {
 			return err
 		}
 	}
 	for _, p := range r.parts {
-		if p.probe == "" {
+		if p.probe == "" || p.late {
 			continue
 		}
 		if err := p.await(ctx); err != nil {
@@ -115,10 +121,10 @@ func (r *run) load(ctx context.Context) {
 			watch.Go(func() { r.watchDoor(watching, p) })
 		}
 	}
-	faults := plan(&r.cfg)
-	g.Go(func() { r.injectAll(ctx, faults) })
+	sending, enough := context.WithCancel(ctx)
+	g.Go(func() { r.play(ctx, enough) })
 	for i := range r.cfg.Clients {
-		g.Go(func() { r.client(ctx, i) })
+		g.Go(func() { r.client(ctx, sending, i) })
 	}
 	g.Wait()
 	stop()
@@ -166,18 +172,25 @@ func (r *run) door(client, n int) *part {
 	return open[(client+n)%len(open)]
 }
 
-// client sends one request after the other.
-func (r *run) client(ctx context.Context, client int) {
-	for n := 0; time.Since(r.begun) < r.cfg.Duration; n++ {
-		req, err := draw(r.cfg.Seed, client, n)
+// client sends one request after the other until sending ends.
+func (r *run) client(ctx, sending context.Context, client int) {
+	requests := draw
+	if r.cfg.Scenario == DecodeKill {
+		requests = drawLong
+	}
+	for n := 0; sending.Err() == nil; n++ {
+		req, err := requests(r.cfg.Seed, client, n)
 		if err != nil {
 			r.broken("request %d of client %d cannot be made: %v", n, client, err)
 			return
 		}
-		if !sleep(ctx, req.think) {
+		if !sleep(sending, req.think) {
 			return
 		}
 		r.request(ctx, req, client, n)
+		if r.cfg.Scenario == DecodeKill {
+			return
+		}
 	}
 }
 
@@ -188,13 +201,13 @@ func (r *run) request(ctx context.Context, req *request, client, n int) {
 		door := r.door(client, try)
 		if door == nil {
 			if time.Now().After(limit) {
-				r.ended(req, nil, &exchange{}, time.Now(), &failure{failFrontend, "none takes requests"})
+				r.ended(req, nil, &exchange{}, limit.Add(-r.cfg.Patience), &failure{failFrontend, "none takes requests"})
 				return
 			}
 			sleep(ctx, askEvery)
 			continue
 		}
-		x := &exchange{request: req, patience: r.cfg.Patience, life: door.lives()}
+		x := &exchange{request: req, patience: r.cfg.Patience, life: door.lives(), phase: &r.phase, live: &r.live}
 		begun := time.Now()
 		err := x.send(ctx, r.clients, door.url)
 		var b *busy
@@ -234,7 +247,9 @@ func (r *run) ended(req *request, door *part, x *exchange, begun time.Time, err 
 	defer r.mu.Unlock()
 	rep := &r.report
 	rep.Requests++
-	r.waits = append(r.waits, x.silence)
+	for p, silence := range x.silences {
+		r.waits[p] = append(r.waits[p], silence)
+	}
 	switch {
 	case f == nil && err != nil:
 		rep.Left++
@@ -274,7 +289,10 @@ func (r *run) conclude() *Report {
 		}
 		k.add(i)
 	}
-	r.report.Silence = quantiles(r.waits)
+	r.report.Silence = quantiles(r.waits[opening])
+	if r.cfg.Scenario == DecodeKill {
+		r.report.Calm, r.report.Gap = quantiles(r.waits[calm]), quantiles(r.waits[after])
+	}
 	out := r.report
 	out.Failures = maps.Clone(r.report.Failures)
 	return &out

@@ -20,6 +20,7 @@ const (
 	WorkerDrain    Kind = "worker.drain"    // likewise
 	WorkerStop     Kind = "worker.stop"     // likewise
 	EngineKill     Kind = "engine.kill"     // likewise
+	EngineDrain    Kind = "engine.drain"    // likewise
 	EngineStop     Kind = "engine.stop"     // likewise
 	EngineCrash    Kind = "engine.crash"    // all that runs in it ends, and it drops every connection
 	EngineHang     Kind = "engine.hang"     // it answers, and computes nothing
@@ -29,6 +30,7 @@ const (
 	EngineCut      Kind = "engine.cut"      // connections of streams drop after five tokens
 	EngineTransfer Kind = "engine.transfer" // its KV caches cannot be read
 	NATSKill       Kind = "nats.kill"       // likewise
+	NATSDrain      Kind = "nats.drain"      // likewise
 	NATSStop       Kind = "nats.stop"       // likewise
 )
 
@@ -36,11 +38,11 @@ const (
 var kinds = map[Kind]struct{ least, most time.Duration }{
 	FrontendKill: {200 * time.Millisecond, 3 * time.Second}, FrontendDrain: {200 * time.Millisecond, time.Second}, FrontendStop: {200 * time.Millisecond, 8 * time.Second},
 	WorkerKill: {200 * time.Millisecond, 5 * time.Second}, WorkerDrain: {200 * time.Millisecond, time.Second}, WorkerStop: {200 * time.Millisecond, 8 * time.Second},
-	EngineKill: {200 * time.Millisecond, 5 * time.Second}, EngineStop: {200 * time.Millisecond, 8 * time.Second},
+	EngineKill: {200 * time.Millisecond, 5 * time.Second}, EngineDrain: {200 * time.Millisecond, time.Second}, EngineStop: {200 * time.Millisecond, 8 * time.Second},
 	EngineCrash: {time.Second, 5 * time.Second}, EngineHang: {200 * time.Millisecond, 6 * time.Second},
 	EngineErrors: {time.Second, 4 * time.Second}, EngineGarbage: {time.Second, 4 * time.Second}, EngineSlow: {time.Second, 5 * time.Second},
 	EngineCut: {time.Second, 3 * time.Second}, EngineTransfer: {time.Second, 4 * time.Second},
-	NATSKill: {100 * time.Millisecond, 4 * time.Second}, NATSStop: {200 * time.Millisecond, 6 * time.Second},
+	NATSKill: {100 * time.Millisecond, 4 * time.Second}, NATSDrain: {100 * time.Millisecond, time.Second}, NATSStop: {200 * time.Millisecond, 6 * time.Second},
 }
 
 func kindNames() string {
@@ -70,6 +72,16 @@ type unit struct {
 	group string
 	parts map[string]string // by what kinds begin with
 	busy  time.Duration     // until then it is broken or comes back
+}
+
+// names are the parts of a unit, a worker before its engine.
+func (u *unit) names() (parts []string) {
+	for _, what := range []string{"worker", "engine", "frontend", "nats"} {
+		if name := u.parts[what]; name != "" {
+			parts = append(parts, name)
+		}
+	}
+	return parts
 }
 
 // units are those of the deployment: a worker and its engine are one.

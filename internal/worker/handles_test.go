@@ -127,7 +127,7 @@ func (s *twoEvents) Next() (sse.Event, error) {
 
 func (s *twoEvents) Close() error { return nil }
 
-// Publish and Remove make the pair the decode queue.
+// Publish makes the pair the decode queue.
 func (p *pair) Publish(_ context.Context, job *wire.DecodeJob) (bus.Receipt, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -141,8 +141,6 @@ func (p *pair) Publish(_ context.Context, job *wire.DecodeJob) (bus.Receipt, err
 	}
 	return bus.Receipt{Seq: uint64(p.jobs)}, nil
 }
-
-func (*pair) Remove(context.Context, uint64) (bool, error) { return true, nil }
 
 func (p *pair) notify(c wire.Control) {
 	p.mu.Lock()

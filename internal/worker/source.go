@@ -10,8 +10,8 @@ import (
 )
 
 const (
-	mostFetched = 32              // jobs in one fetch
-	fetchWait   = 5 * time.Second // of one fetch: the queue wakes us
+	mostFetched = 32          // jobs in one fetch
+	fetchWait   = time.Second // of one fetch: a server that was restarted knows nothing of it
 	retryFetch  = time.Second
 	mostWaiting = 1024 // jobs of one source that wait for their stage; a dispatcher sends far fewer
 	// returnDelay is between a job's return by a worker that takes none and its next delivery: time for

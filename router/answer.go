@@ -80,14 +80,15 @@ func (a *Answer) shift() []byte {
 	return p.data
 }
 
-// More tells whether Next would return at once: whoever writes pieces need not send each of them by itself.
+// More tells whether Next would return at once with a piece or the end of a whole answer: whoever writes pieces need not
+// send each of them by itself. Before an error it is false: what came is sent first.
 func (a *Answer) More() bool {
 	if len(a.taken) > 0 {
 		return true
 	}
 	a.c.mu.Lock()
 	defer a.c.mu.Unlock()
-	return len(a.c.pieces) > 0 || a.c.state.Final()
+	return len(a.c.pieces) > 0 || a.c.state == Done
 }
 
 // take returns all pieces and keeps the memory of an empty slice for the next ones. It needs the lock.

@@ -211,9 +211,9 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 }
 
 // stop gives requests whose context has ended the time to say so to their clients, and then cuts
-// the connections.
+// the connections. A connection that a client opened and has not used yet keeps Shutdown waiting for up to six seconds.
 func stop(ctx context.Context, srv *http.Server) error {
-	const bound = 5 * time.Second
+	const bound = 8 * time.Second
 	wait, cancel := context.WithTimeout(context.WithoutCancel(ctx), bound)
 	defer cancel()
 	if err := srv.Shutdown(wait); err != nil {

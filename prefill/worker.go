@@ -127,7 +127,7 @@ func (w *Worker) Control(sender string, c wire.Control) {
 		end = kvtransfer.Consumed
 	case wire.HandleReleased:
 		end = kvtransfer.Released
-	case wire.Ack, wire.Resend, wire.Cancel:
+	case wire.Ack, wire.Resend, wire.Cancel, wire.Ask:
 		return
 	}
 	if !w.deps.Ledger.End(c.Run, end) {

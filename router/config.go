@@ -20,7 +20,7 @@ type Config struct {
 	Standard    Limits `yaml:"standard"`
 	Batch       Limits `yaml:"batch"`
 
-	Attempts   int           `yaml:"attempts" help:"most tries of one request; those that continue an answer count"`
+	Attempts   int           `yaml:"attempts" help:"most tries in a row of one request that engines fail; one that brings a good part of a streamed answer ends the row"`
 	Backoff    time.Duration `yaml:"backoff" help:"pause before the second try; it doubles with each more"`
 	MaxBackoff time.Duration `yaml:"max_backoff" help:"longest pause between two tries"`
 

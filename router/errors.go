@@ -121,7 +121,7 @@ func failed(f wire.Failure, tries int) *Error {
 		return deadlineError()
 	case wire.EngineTimeout:
 		e.Status, e.Type = http.StatusGatewayTimeout, typeTimeout
-	case wire.EngineDown, wire.HandleExpired, wire.HandleUsed, wire.WorkerStopping, wire.JobLost:
+	case wire.EngineDown, wire.HandleExpired, wire.HandleUsed, wire.WorkerStopping, wire.JobLost, wire.RunLost:
 		e.Status, e.Type, e.RetryAfter = http.StatusServiceUnavailable, typeUnavailable, time.Second
 	case wire.EngineError:
 		if f.Status >= 400 && f.Status < 600 { // else what came is no answer at all

@@ -33,6 +33,8 @@ type try struct {
 	broken   bool      // something has happened after which there may be another
 	handed   bool      // likewise, by its lease
 	decoding bool      // a run may have been taken as the one that decodes
+	spared   bool      // likewise, something that may be anew as often as it likes
+	good     bool      // it has brought so much that those before do not count
 	lost     int
 }
 
@@ -115,7 +117,7 @@ func (s *stage) send(c *patron, e *step) {
 		kind = wire.End
 	}
 	f := wire.Frame{Run: r.id.Run, Stream: job.Stream, Attempt: job.Attempt, Seq: uint32(len(r.frames)), Kind: kind}
-	switch kind {
+	switch kind { //nolint:exhaustive // The others have none, or the receiver keeps them to itself.
 	case wire.Prefilling, wire.Decoding:
 		f.Payload = []byte(place)
 	case wire.Handed:
@@ -188,7 +190,7 @@ func (s *stage) note(r *feed, f *wire.Frame) {
 		}
 	}
 	t := s.try(&r.job)
-	switch f.Kind {
+	switch f.Kind { //nolint:exhaustive // The receiver keeps the other to itself.
 	case wire.Prefilling:
 		t.decoding = false // of a second delivery: what decoded has given the job back
 	case wire.Handed:
@@ -198,13 +200,18 @@ func (s *stage) note(r *feed, f *wire.Frame) {
 	case wire.Data:
 		if !r.ended {
 			r.valid++
+			t.good = t.good || r.valid >= 16
 		}
 	case wire.End:
 		r.ended = true
 	case wire.Fail:
 		// A run that has not said what it is speaks for the request only while no other one decodes.
 		known := slices.ContainsFunc(r.frames[:f.Seq], func(f wire.Frame) bool { return f.Kind != wire.Data })
-		t.broken = t.broken || known || f.Seq == 0 && !t.decoding
+		ended := known || f.Seq == 0 && !t.decoding
+		t.broken = t.broken || ended
+		var why wire.Failure
+		_ = json.Unmarshal(f.Payload, &why)
+		t.spared = t.spared || ended && (why.Reason == wire.HandleUsed || why.Reason == wire.WorkerStopping)
 	}
 }
 

@@ -188,6 +188,14 @@ func (r *receiver) wasCancelled(id relay.RunID) bool {
 	return slices.Contains(r.cancelled, id)
 }
 
+// lose tells the sink of a job that a worker has its run no more.
+func (r *receiver) lose(id relay.RunID, job *wire.Request) {
+	r.mu.Lock()
+	sink := r.sinks[job.Stream]
+	r.mu.Unlock()
+	sink.Lost(id)
+}
+
 type fakeFleet struct {
 	models  []string
 	missing []string

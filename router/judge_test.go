@@ -121,6 +121,12 @@ func (s *stage) judgeTries(c *patron) {
 	for i := range jobs {
 		t := s.try(&jobs[i].Request)
 		most += t.lost
+		if t.spared {
+			most++
+		}
+		if t.good {
+			most += i + 1
+		}
 		if i+1 < len(jobs) && !t.broken && !t.handed && t.lost == 0 {
 			s.t.Errorf("%s: nothing has happened to attempt %d, and there is another", c.id, i+1)
 		}

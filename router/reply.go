@@ -184,6 +184,9 @@ func (c *call) data(id relay.RunID, f *wire.Frame, now time.Time) (bool, func())
 		}
 	}
 	c.came = c.req.Streaming
+	if c.came {
+		c.got++
+	}
 	if payload != nil {
 		c.pieces = append(c.pieces, piece{run: id, seq: seq, data: c.keep(payload)})
 		c.pending += len(payload)

@@ -10,6 +10,13 @@ import (
 	"github.com/baton-llm/baton/internal/wire"
 )
 
+const (
+	// mostTries bounds the tries of a request, also those that Config.Attempts does not count.
+	mostTries = 64
+	// progress is how many pieces of a stream a try must bring its client to be a good one, although it broke off.
+	progress = 16
+)
+
 // lose ends the current attempt: with another one if that may end differently and can continue what the
 // client has of the answer, else with the request. It needs the lock; what it returns is to be called
 // without.
@@ -17,10 +24,28 @@ func (c *call) lose(why wire.Failure, now time.Time) func() {
 	if c.begun && c.complete() {
 		return c.finish(Done, nil, now)
 	}
-	if !why.Reason.Retryable() || c.begun && !c.sent.Able() || c.tries() >= c.r.cfg.Attempts {
+	if c.got >= progress {
+		c.failures = 0
+	}
+	if counts(why.Reason) {
+		c.failures++
+	}
+	if !why.Reason.Retryable() || c.begun && !c.sent.Able() || c.failures >= c.r.cfg.Attempts || c.tries() >= mostTries {
 		return c.finish(Failed, failed(why, c.tries()), now)
 	}
 	return c.tryAgain(why, now)
+}
+
+// counts tells whether a failure can be the request's own doing: some prompts may end whatever engine they come to, and
+// must not come to all. What happens to jobs, bodies and messages on their way is not.
+func counts(why wire.Reason) bool {
+	switch why {
+	case wire.BodyGone, wire.WorkerStopping, wire.JobLost, wire.RunLost, wire.HandleUsed:
+		return false
+	case wire.EngineRejected, wire.EngineError, wire.EngineDown, wire.EngineTimeout, wire.NoHandle, wire.HandleExpired,
+		wire.HandleMismatch, wire.DeadlineOver, wire.TooLate:
+	}
+	return true
 }
 
 // tries is how many attempts some worker may have had. It needs the lock.
@@ -40,7 +65,7 @@ func (c *call) tryAgain(why wire.Failure, now time.Time) func() {
 	c.lost, c.again, c.job = why, true, receipt{}
 	c.prefill, c.decode, c.handed = relay.RunID{}, relay.RunID{}, time.Time{}
 	c.whole, c.next, c.lapse = false, "", time.Time{}
-	c.came = false
+	c.came, c.got = false, 0
 	c.dropPieces()
 	c.timing.Attempts = c.tries()
 	c.to(Queued, now, "")
@@ -53,7 +78,7 @@ func (c *call) tryAgain(why wire.Failure, now time.Time) func() {
 			}
 		}
 		switch why.Reason { //nolint:exhaustive // After others the job's worker says that it is done.
-		case wire.EngineDown:
+		case wire.EngineDown, wire.RunLost:
 			c.r.drop(old)
 		case wire.JobLost: // a dispatcher may hold it; in the queue its number may be another job's by now
 			c.r.drop(receipt{key: old.key, model: old.model})
@@ -102,6 +127,20 @@ func (c *call) gone(worker string) {
 		c.state == Handed && c.next == worker
 	if adopted {
 		after = c.lose(wire.Failure{Reason: wire.EngineDown, Message: fmt.Sprintf("worker %s is gone", worker)}, time.Now())
+	}
+	c.mu.Unlock()
+	if after != nil {
+		after()
+	}
+}
+
+// Lost takes the news that a worker has a run no more: this process was cut off from it for longer than it keeps what is
+// not acknowledged. See relay.Sink.
+func (c *call) Lost(id relay.RunID) {
+	c.mu.Lock()
+	var after func()
+	if !c.state.Final() && !c.again && (c.state == Prefilling && c.prefill == id || c.state == Decoding && c.decode == id) {
+		after = c.lose(wire.Failure{Reason: wire.RunLost, Message: fmt.Sprintf("worker %s has the request no more", id.Worker)}, time.Now())
 	}
 	c.mu.Unlock()
 	if after != nil {

@@ -14,8 +14,8 @@ type Config struct {
 	Every     time.Duration `default:"2s" help:"Mean time between two faults."`
 	Clients   int           `default:"20" help:"Requests that run at the same time."`
 	Frontends int           `default:"2" help:"Frontends."`
-	Prefill   int           `default:"2" help:"Prefill workers, each with an engine."`
-	Decode    int           `default:"2" help:"Decode workers, each with an engine."`
+	Prefill   int           `default:"3" help:"Prefill workers, each with an engine."`
+	Decode    int           `default:"3" help:"Decode workers, each with an engine."`
 	Storage   string        `default:"file" enum:"file,memory" help:"Where the NATS server keeps queues; in memory they are empty after its restart."`
 	Faults    []Kind        `placeholder:"KIND" help:"Only these faults, such as worker.kill,nats.stop; all by default."`
 	Strict    bool          `default:"true" negatable:"" help:"A stream that is cut after its first byte is a broken promise; --no-strict counts it apart."`

@@ -13,6 +13,9 @@ import (
 const (
 	// lease is how long an engine keeps a KV cache that nobody reads: short, so that what is stranded shows soon.
 	lease = 10 * time.Second
+	// tries is the deployment's router.attempts: a part breaks each second or so, and one request may meet more of them
+	// than most ever will.
+	tries = 10
 	// storeBody is the size of a body that travels through the object store.
 	storeBody = 64 << 10
 )
@@ -74,6 +77,7 @@ func (r *run) deploy() error {
 			name: name, url: "http://" + at, probe: "/readyz",
 			args: append([]string{
 				"frontend", "--listen=" + at, "--api.drain_delay=1s", "--api.drain_timeout=50s", "--router.store_body=" + strconv.Itoa(storeBody),
+				"--router.attempts=" + strconv.Itoa(tries),
 			}, shared...),
 		}))
 	}

@@ -1,9 +1,11 @@
 package chaos
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -183,18 +185,26 @@ func openLog(dir, name string) (*os.File, error) {
 
 // complaints are the lines of a part's log that no healthy program writes.
 func (p *part) complaints() (lines []string) {
-	text, err := os.ReadFile(p.log.Name())
+	file, err := os.Open(p.log.Name())
 	if err != nil {
 		return []string{err.Error()}
 	}
-	for line := range strings.Lines(string(text)) {
+	defer file.Close() //nolint:errcheck // Read only.
+	// What a long run writes is too long to be held.
+	for text := bufio.NewReader(file); ; {
+		line, err := text.ReadString('\n')
 		for _, sign := range []string{"WARNING: DATA RACE", "panic: ", "fatal error: ", "panic recovered"} {
 			if strings.Contains(line, sign) {
 				lines = append(lines, fmt.Sprintf("%s: %.200s", p.name, strings.TrimSpace(line)))
 			}
 		}
+		if errors.Is(err, io.EOF) {
+			return lines
+		}
+		if err != nil {
+			return append(lines, err.Error())
+		}
 	}
-	return lines
 }
 
 // sleep is false if ctx ends first.

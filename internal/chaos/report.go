@@ -117,7 +117,7 @@ func (r *Report) Print(out io.Writer) error {
 	}
 	slices.SortStableFunc(r.Samples, func(a, b Failed) int { return cmp.Compare(a.Kind, b.Kind) })
 	for _, f := range r.Samples {
-		fmt.Fprintf(out, "        %s at %s after %s: %s: %s [%s]\n", f.Request, show(f.At), show(f.After), f.Kind, f.Detail, strings.Join(f.During, ", "))
+		fmt.Fprintf(out, "        %s at %s after %s: %s: %s [%s]\n", f.Request, show(f.At), show(f.After), f.Kind, f.Detail, some(f.During))
 	}
 	for _, b := range r.Broken {
 		fmt.Fprintf(out, "BROKEN  %s\n", b)
@@ -128,6 +128,15 @@ func (r *Report) Print(out io.Writer) error {
 	}
 	_, err := fmt.Fprintln(out, verdict)
 	return err
+}
+
+// some names the last faults of many: they are most likely to have to do with the end.
+func some(faults []string) string {
+	const most = 8
+	if earlier := len(faults) - most; earlier > 0 {
+		faults = append([]string{fmt.Sprintf("%d more", earlier)}, faults[earlier:]...)
+	}
+	return strings.Join(faults, ", ")
 }
 
 func show(d time.Duration) time.Duration { return d.Round(10 * time.Millisecond) }

@@ -76,7 +76,7 @@ func Run(ctx context.Context, cfg Config, progress func(string)) (*Report, error
 		return nil, fmt.Errorf("%w; its log is in %s", err, cfg.Dir)
 	}
 	progress(fmt.Sprintf("%d processes run, logs in %s", len(r.parts), cfg.Dir))
-	r.load(ctx)
+	r.load(ctx, progress)
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
@@ -112,7 +112,7 @@ func (r *run) startAll(ctx context.Context) error {
 }
 
 // load runs clients, faults and what watches frontends until the last request has ended.
-func (r *run) load(ctx context.Context) {
+func (r *run) load(ctx context.Context, progress func(string)) {
 	r.begun = time.Now()
 	watching, stop := context.WithCancel(ctx)
 	var g, watch sync.WaitGroup
@@ -121,6 +121,7 @@ func (r *run) load(ctx context.Context) {
 			watch.Go(func() { r.watchDoor(watching, p) })
 		}
 	}
+	watch.Go(func() { r.tell(watching, progress) })
 	sending, enough := context.WithCancel(ctx)
 	g.Go(func() { r.play(ctx, enough) })
 	for i := range r.cfg.Clients {
@@ -130,6 +131,24 @@ func (r *run) load(ctx context.Context) {
 	stop()
 	watch.Wait()
 	r.report.Took = time.Since(r.begun)
+}
+
+// tellEvery is the time between two lines of progress.
+const tellEvery = time.Minute
+
+// tell says how a long run goes, until ctx ends.
+func (r *run) tell(ctx context.Context, progress func(string)) {
+	for sleep(ctx, tellEvery) {
+		r.mu.Lock()
+		failed := 0
+		for _, n := range r.report.Failures {
+			failed += n
+		}
+		line := fmt.Sprintf("%s: %d faults, %d requests have ended, %d of them failed; the promise was broken otherwise %d times",
+			time.Since(r.begun).Round(time.Second), len(r.faults), r.report.Requests, failed, len(r.report.Broken))
+		r.mu.Unlock()
+		progress(line)
+	}
 }
 
 // watchDoor does what a load balancer does: a frontend takes requests once it is ready, until it drains or refuses

@@ -64,7 +64,7 @@ type Fault struct {
 const (
 	quietStart = 2 * time.Second // before the first fault
 	// settling is how long a part that comes back does not count as one that works.
-	settling = 6 * time.Second
+	settling = 3 * time.Second
 )
 
 // unit is what can be broken without breaking the promise's condition, as long as another unit of its group works.
@@ -108,10 +108,10 @@ func plan(c *Config) []Fault {
 		wanted = c.Faults
 	}
 	var faults []Fault
-	for at := quietStart; at < c.Duration; at += time.Duration(rng.ExpFloat64() * float64(c.Every)) {
+	for at := quietStart; at < c.Duration; at += time.Duration(rng.ExpFloat64() * float64(c.Every)).Round(time.Millisecond) {
 		kind := wanted[rng.IntN(len(wanted))]
 		bounds := kinds[kind]
-		lasts := bounds.least + time.Duration(rng.Int64N(int64(bounds.most-bounds.least)))
+		lasts := (bounds.least + time.Duration(rng.Int64N(int64(bounds.most-bounds.least)))).Round(time.Millisecond)
 		what, _, _ := strings.Cut(string(kind), ".")
 		var free []*unit
 		for _, u := range units {
@@ -124,7 +124,7 @@ func plan(c *Config) []Fault {
 		}
 		u := free[rng.IntN(len(free))]
 		u.busy = at + lasts + settling
-		faults = append(faults, Fault{Kind: kind, Part: u.parts[what], At: at.Round(time.Millisecond), For: lasts.Round(time.Millisecond)})
+		faults = append(faults, Fault{Kind: kind, Part: u.parts[what], At: at, For: lasts})
 	}
 	return faults
 }

@@ -106,3 +106,14 @@ func TestRequestsFollowFromTheirPlaceAlone(t *testing.T) {
 		}
 	}
 }
+
+// Half an hour with one fault a second, as the documents have it, is a thousand faults.
+func TestALongRunHasAThousandFaults(t *testing.T) {
+	cfg := Config{Duration: 30 * time.Minute, Every: time.Second, Frontends: 2, Prefill: 3, Decode: 3}
+	for seed := range uint64(5) {
+		cfg.Seed = seed
+		if n := len(plan(&cfg)); n < 1000 {
+			t.Errorf("with seed %d there are %d faults", seed, n)
+		}
+	}
+}

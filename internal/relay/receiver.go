@@ -23,12 +23,16 @@ type Sink interface {
 	// a time. It must not block. f.Payload is valid only during the call. It may call the
 	// Receiver's methods except Batch. False cancels the run.
 	Frame(id RunID, f wire.Frame) bool
+	// Lost is called when the worker of a run has it no more although its final frame has not
+	// come: none will. It may be called while Frame runs for another run, and must not block.
+	Lost(id RunID)
 }
 
 const (
 	maxRunsPerStream = 64      // a stream with more is being fed nonsense
 	maxStrangers     = 1 << 14 // unknown runs remembered between two ticks of a second
 	cancelInterval   = time.Second
+	askInterval      = time.Second // between two looks for runs of which nothing is heard
 )
 
 // Receiver is a frontend's half. All methods are safe for concurrent use and none blocks, except
@@ -69,7 +73,8 @@ type incoming struct {
 	dirty     bool  // is in Receiver.dirty
 	askedFor  uint32
 	asked     time.Time // when askedFor was asked for; zero: no gap
-	final     bool
+	heard     time.Time // the last frame, or the last time that its worker was asked for it
+	final     bool      // its final frame has come, or its worker has it no more
 	cancelled time.Time // when Cancel was sent last; zero: not cancelled
 }
 
@@ -100,6 +105,8 @@ func (r *Receiver) Run(ctx context.Context) error {
 	defer tick.Stop()
 	forget := time.NewTicker(cancelInterval)
 	defer forget.Stop()
+	ask := time.NewTicker(askInterval)
+	defer ask.Stop()
 	for {
 		select {
 		case <-ctx.Done():
@@ -111,6 +118,8 @@ func (r *Receiver) Run(ctx context.Context) error {
 			r.mu.Lock()
 			clear(r.strangers)
 			r.mu.Unlock()
+		case now := <-ask.C:
+			r.askSilent(now)
 		}
 	}
 }
@@ -161,6 +170,10 @@ func (r *Receiver) Batch(batch []byte) {
 }
 
 func (r *Receiver) frame(id RunID, f wire.Frame) {
+	if f.Kind == wire.Unknown {
+		r.lost(id)
+		return
+	}
 	in := r.lookup(id, f.Stream)
 	if in == nil {
 		r.stranger(id)
@@ -199,7 +212,7 @@ func (r *Receiver) lookup(id RunID, streamID uint64) *incoming {
 	if s == nil || len(s.runs) >= maxRunsPerStream {
 		return nil
 	}
-	in = &incoming{id: id, subject: wire.ControlSubject(id.Worker), sink: s.sink}
+	in = &incoming{id: id, subject: wire.ControlSubject(id.Worker), sink: s.sink, heard: time.Now()}
 	s.runs = append(s.runs, in)
 	r.runs[id] = in
 	return in
@@ -230,6 +243,7 @@ func (r *Receiver) accept(in *incoming, f *wire.Frame) bool {
 		return false
 	}
 	r.mark(in)
+	in.heard = time.Now()
 	switch {
 	case f.Seq < in.next:
 		r.metrics.duplicates.Inc()
@@ -244,6 +258,39 @@ func (r *Receiver) accept(in *incoming, f *wire.Frame) bool {
 	in.final = f.Kind.Final()
 	r.metrics.received.Inc()
 	return true
+}
+
+// askSilent asks the workers of runs of which nothing was heard for Config.ProbeMax whether they still have them: a worker
+// that has sent frames probes more often, and one that computes has nothing to say, but one that was cut off from
+// this process for Config.GiveUp has forgotten its runs.
+func (r *Receiver) askSilent(now time.Time) {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	for _, in := range r.runs {
+		in.mu.Lock()
+		if !in.final && in.cancelled.IsZero() && now.Sub(in.heard) >= r.cfg.ProbeMax {
+			in.heard = now
+			r.send(in.subject, wire.Control{Kind: wire.Ask, Run: in.id.Run})
+		}
+		in.mu.Unlock()
+	}
+}
+
+// lost takes the news that a worker has a run no more.
+func (r *Receiver) lost(id RunID) {
+	in := r.known(id)
+	if in == nil {
+		return
+	}
+	in.order.Lock()
+	defer in.order.Unlock()
+	in.mu.Lock()
+	over := in.final || !in.cancelled.IsZero()
+	in.final = true
+	in.mu.Unlock()
+	if !over {
+		in.sink.Lost(id)
+	}
 }
 
 // gap asks for the frames from next on, once for each AckInterval.

@@ -82,7 +82,12 @@ type sink struct {
 	keep   bool
 	frames []wire.Frame
 	ids    []relay.RunID
+	lost   []relay.RunID
 }
+
+func (s *sink) Lost(id relay.RunID) { s.mu.Lock(); s.lost = append(s.lost, id); s.mu.Unlock() }
+
+func (s *sink) gone() []relay.RunID { s.mu.Lock(); defer s.mu.Unlock(); return slices.Clone(s.lost) }
 
 func (s *sink) Frame(id relay.RunID, f wire.Frame) bool {
 	f.Payload = bytes.Clone(f.Payload)

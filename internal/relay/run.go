@@ -153,11 +153,14 @@ func (r *Run) rearm(now time.Time) {
 	r.probeAt = now.Add(r.probeEvery)
 }
 
-// ack takes what an Ack or Resend says and tells whether the run is over by it.
+// ack takes what an Ack or Resend says, or that the frontend lives if it is an Ask, and tells whether the run is over by it.
 func (r *Run) ack(c wire.Control, now time.Time) (over bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.heard = now
+	if c.Kind == wire.Ask {
+		return false
+	}
 	if c.Received > r.next || c.Consumed > c.Received {
 		return false // not of this run; never trust it further
 	}

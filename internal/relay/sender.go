@@ -106,11 +106,11 @@ func (s *Sender) Open(ctx context.Context, req *wire.Request) *Run {
 	return r
 }
 
-// Control takes one control message of the frontend named sender. Those of unknown runs, of
+// Control takes one control message of the frontend named sender. Those of unknown runs but Ask, of
 // another frontend's runs, and those about handles (the prefill worker's own) are ignored.
 func (s *Sender) Control(sender string, c wire.Control) {
 	switch c.Kind {
-	case wire.Ack, wire.Resend, wire.Cancel:
+	case wire.Ack, wire.Resend, wire.Cancel, wire.Ask:
 	case wire.HandleConsumed, wire.HandleReleased:
 		return
 	default:
@@ -119,6 +119,10 @@ func (s *Sender) Control(sender string, c wire.Control) {
 	s.mu.RLock()
 	r := s.runs[c.Run]
 	s.mu.RUnlock()
+	if r == nil && c.Kind == wire.Ask {
+		s.out.add(wire.FramesSubject(sender), wire.AppendFrame(nil, &wire.Frame{Run: c.Run, Kind: wire.Unknown})) // if dropped, it is asked again
+		return
+	}
 	if r == nil || r.request.Frontend != sender {
 		return
 	}

@@ -15,6 +15,7 @@ const (
 	Cancel                                // frontend: nobody wants this run any more
 	HandleConsumed                        // decode worker: the engine read the blocks of handle Run
 	HandleReleased                        // decode worker: the blocks of handle Run were freed unread
+	Ask                                   // frontend: nothing was heard of this run for some time; a worker that does not have it answers Unknown
 )
 
 // Control is one message to the worker that owns Run (or issued the handle numbered Run).
@@ -45,7 +46,7 @@ func ReadControls(batch []byte, yield func(sender string, c Control)) error {
 	}
 	for len(r.rest) > 0 {
 		c := Control{Kind: ControlKind(r.byte()), Run: r.uvarint(), Received: r.uint32(), Consumed: r.uint32()}
-		if r.err == nil && (c.Kind < Ack || c.Kind > HandleReleased) {
+		if r.err == nil && (c.Kind < Ack || c.Kind > Ask) {
 			r.err = fmt.Errorf("control kind %d is unknown", c.Kind)
 		}
 		if r.err != nil {

@@ -21,9 +21,10 @@ const (
 	Data                       // payload: one SSE event's data (where events have names, its whole block) or a piece of a unary answer, as the engine sent it
 	End                        // the answer is complete; payload: JSON EndInfo
 	Fail                       // the run failed; payload: JSON Failure
+	Unknown                    // the worker has no such run any more; the answer to an Ask, and no part of the run: Stream, Attempt and Seq are 0
 )
 
-var kindNames = [...]string{"invalid", "prefilling", "handed", "decoding", "data", "end", "fail"}
+var kindNames = [...]string{"invalid", "prefilling", "handed", "decoding", "data", "end", "fail", "unknown"}
 
 // String names the kind for logs.
 func (k Kind) String() string {
@@ -86,7 +87,7 @@ func ReadFrames(batch []byte, yield func(worker string, f Frame) bool) error {
 		f.Run, f.Stream = r.uvarint(), r.uvarint()
 		f.Attempt, f.Seq = r.uint32(), r.uint32()
 		f.Payload = r.bytes()
-		if r.err == nil && (f.Kind < Prefilling || f.Kind > Fail) {
+		if r.err == nil && (f.Kind < Prefilling || f.Kind > Unknown) {
 			r.err = fmt.Errorf("frame kind %d is unknown", f.Kind)
 		}
 		if r.err != nil {

@@ -35,13 +35,14 @@ const (
 	WorkerStopping Reason = "worker_stopping" // the worker is draining and hands the job back
 	DeadlineOver   Reason = "deadline"        // the request's deadline passed
 	JobLost        Reason = "job_lost"        // the queue has forgotten the job before any worker had it
+	RunLost        Reason = "run_lost"        // the worker has the run no more: it heard nothing of the frontend for too long
 	TooLate        Reason = "too_late"        // its first token can no longer come in time: refused before any worker had it
 )
 
 // Retryable tells whether another try may end differently.
 func (r Reason) Retryable() bool {
 	switch r {
-	case EngineDown, EngineError, EngineTimeout, HandleExpired, HandleUsed, BodyGone, WorkerStopping, JobLost:
+	case EngineDown, EngineError, EngineTimeout, HandleExpired, HandleUsed, BodyGone, WorkerStopping, JobLost, RunLost:
 		return true
 	case EngineRejected, NoHandle, HandleMismatch, DeadlineOver, TooLate:
 		return false

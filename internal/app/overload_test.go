@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -59,6 +60,53 @@ func TestBodiesBeyondTheBoundAreSentAwayInVirtualTime(t *testing.T) {
 		}
 		if served != fits {
 			t.Errorf("%d of %d are served, want the %d that fit", served, requests, fits)
+		}
+	})
+}
+
+// A frontend that is full for a minute sends clients away with the time at which their turn comes at the rate
+// at which its requests really end.
+func TestRetryAfterIsWhatTheEnginesTakeInVirtualTime(t *testing.T) {
+	const inside, tokens, minute, away = 8, 2, 60, 20
+	cfg := onePair()
+	cfg.Router.All.Requests = inside
+	inVirtualTime(t, cfg, func(t *testing.T, client *http.Client, base string) {
+		var ended atomic.Int64
+		over := make(chan struct{})
+		var g errgroup.Group
+		for i := range inside { // each sends its next prompt when it has its answer
+			g.Go(func() error {
+				for n := 0; ; n++ {
+					select {
+					case <-over:
+						return nil
+					default:
+					}
+					r, err := tryOnce(t, client, base, chatBody(cfg.Sim.Model, longPrompt(1000*i+n), tokens))
+					if err != nil || r.status != http.StatusOK {
+						return fmt.Errorf("a client of those inside: %d %s, %w", r.status, r.text, err)
+					}
+					ended.Add(1)
+				}
+			})
+		}
+		time.Sleep(minute * time.Second)
+		rate := float64(ended.Load()) / minute
+		for i := range away {
+			r, err := tryOnce(t, client, base, chatBody(cfg.Sim.Model, longPrompt(100_000+i), tokens))
+			if err != nil || r.status != http.StatusTooManyRequests {
+				t.Fatalf("request %d beyond the bound: %d %s, %v", i, r.status, r.text, err)
+			}
+			said, err := strconv.Atoi(r.header.Get("Retry-After"))
+			turn := float64(i+1) / rate
+			if err != nil || float64(said) < 0.9*turn || float64(said) > 1.1*turn+1 { // it is rounded up
+				t.Errorf("number %d in line is told to come again after %q s; at %.2f requests a second its turn comes after %.1f s", i+1, r.header.Get("Retry-After"), rate, turn)
+			}
+		}
+		t.Logf("%.2f requests end a second, and the last of %d is told to come again after their %.1f s", rate, away, away/rate)
+		close(over)
+		if err := g.Wait(); err != nil {
+			t.Error(err)
 		}
 	})
 }

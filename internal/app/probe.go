@@ -3,6 +3,8 @@ package app
 import (
 	"context"
 	"errors"
+	"fmt"
+	"net/http"
 	"sync"
 	"time"
 
@@ -70,12 +72,7 @@ const askTime = 5 * time.Second
 
 // ask returns the error of an unfit engine alone.
 func (e *engineProbe) ask(ctx context.Context) error {
-	asking, cancel := context.WithTimeout(ctx, askTime)
-	defer cancel()
-	cards, err := e.client.Models(asking)
-	if err == nil && len(cards) == 0 {
-		err = errors.New("it serves no model")
-	}
+	cards, err := e.answers(ctx)
 	if err == nil && e.check != nil {
 		if err = e.check(ctx, cards[0].ID); errors.Is(err, errUnfit) {
 			return err
@@ -100,6 +97,24 @@ func (e *engineProbe) ask(ctx context.Context) error {
 		e.changed()
 	}
 	return nil
+}
+
+// answers asks the engine whether it lives and what it serves. Its models do not tell the first: vLLM's HTTP
+// server lists them also when the core behind it is dead.
+func (e *engineProbe) answers(ctx context.Context) ([]wire.Model, error) {
+	ctx, cancel := context.WithTimeout(ctx, askTime)
+	defer cancel()
+	var status *engine.StatusError
+	err := e.client.Health(ctx)
+	silent := errors.As(err, &status) && status.Status == http.StatusNotFound // an engine may have no such path
+	if err != nil && !silent {
+		return nil, fmt.Errorf("it is not healthy: %w", err)
+	}
+	cards, err := e.client.Models(ctx)
+	if err == nil && len(cards) == 0 {
+		err = errors.New("it serves no model")
+	}
+	return cards, err
 }
 
 // state is what the engine serves, and why it is not ready; empty: it is.

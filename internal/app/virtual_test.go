@@ -16,6 +16,11 @@ import (
 // inVirtualTime runs f with a deployment whose engines and clients are in one memory, and checks
 // that nothing is held when f is over.
 func inVirtualTime(t *testing.T, cfg Config, f func(t *testing.T, client *http.Client, base string)) {
+	deployedInVirtualTime(t, cfg, func(t *testing.T, _ *deployment, client *http.Client) { f(t, client, MemoryURL) })
+}
+
+// deployedInVirtualTime is inVirtualTime for tests that look at the parts, too. The frontend is at MemoryURL.
+func deployedInVirtualTime(t *testing.T, cfg Config, f func(t *testing.T, d *deployment, client *http.Client)) {
 	natsd.DropPooledTimers()
 	defer natsd.DropPooledTimers() // this bubble's timers must not reach the next test
 	synctest.Test(t, func(t *testing.T) {
@@ -26,7 +31,7 @@ func inVirtualTime(t *testing.T, cfg Config, f func(t *testing.T, client *http.C
 		defer m.close()
 		err = m.serve(t.Context(), func(context.Context) error {
 			client := &http.Client{Transport: &http.Transport{DialContext: m.network.dial}}
-			f(t, client, MemoryURL)
+			f(t, m.deployment, client)
 			nothingHeld(t, m.deployment)
 			client.CloseIdleConnections()
 			return nil

@@ -9,6 +9,8 @@ import (
 // Faults are the ways in which the engine fails on demand. The zero value is a healthy engine.
 type Faults struct {
 	Crash          bool    `yaml:"crash" help:"end all that runs and drop every connection"`
+	Dead           bool    `yaml:"dead" help:"end all that runs; the HTTP server lives on: 503 at /health, 500 for requests, and the models as ever"`
+	Freeze         bool    `yaml:"freeze" help:"accept every call and answer none, as a stopped process"`
 	Hang           bool    `yaml:"hang" help:"take requests and compute nothing"`
 	Slow           float64 `yaml:"slow" help:"factor on the time of each iteration; 0: 1"`
 	Status         int     `yaml:"status" help:"HTTP status of the requests that fail; 0: none fail"`
@@ -18,6 +20,9 @@ type Faults struct {
 	RefuseTransfer bool    `yaml:"refuse_transfer" help:"refuse reads of KV caches"`
 	NoHandle       bool    `yaml:"no_handle" help:"answer prefills without kv_transfer_params"`
 }
+
+// down: nothing computes here any more, and what was in memory is gone.
+func (f Faults) down() bool { return f.Crash || f.Dead }
 
 func (f Faults) validate() error {
 	var err error
@@ -36,15 +41,16 @@ func (f Faults) validate() error {
 	return err
 }
 
-// SetFaults replaces the engine's faults at any time. Leaving Crash is a restart: the engine gets
+// SetFaults replaces the engine's faults at any time. Leaving Crash or Dead is a restart: the engine gets
 // a new id, and all KV caches are gone.
 func (e *Engine) SetFaults(f Faults) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if f.Crash && !e.faults.Crash {
-		e.crash()
+	was, is := e.faults.down(), f.down()
+	if is && !was {
+		e.endAll()
 	}
-	if !f.Crash && e.faults.Crash {
+	if was && !is {
 		e.id = newUUID()
 	}
 	e.faults = f
@@ -52,9 +58,14 @@ func (e *Engine) SetFaults(f Faults) {
 	notify(e.beat) // a hanging engine renewed nothing
 }
 
-// crash ends everything, as the death of vLLM's EngineCore does. The caller holds e.mu.
+// crash is the death of the engine with its HTTP server. The caller holds e.mu.
 func (e *Engine) crash() {
 	e.faults.Crash = true
+	e.endAll()
+}
+
+// endAll is the death of vLLM's EngineCore. The caller holds e.mu.
+func (e *Engine) endAll() {
 	for _, s := range e.live() {
 		if s.remote != nil {
 			s.remote.read = true // the dead report nothing
@@ -67,10 +78,15 @@ func (e *Engine) crash() {
 	e.pool.forget()
 }
 
-// healthy drops the connection of a request to a crashed engine.
+// healthy drops the connection of a request to a crashed engine, and keeps that of one to a frozen engine
+// until its client has enough.
 func (e *Engine) healthy(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if e.currentFaults().Crash {
+		f := e.currentFaults()
+		if f.Freeze {
+			<-r.Context().Done()
+		}
+		if f.Freeze || f.Crash {
 			panic(http.ErrAbortHandler)
 		}
 		next.ServeHTTP(w, r)
@@ -80,6 +96,10 @@ func (e *Engine) healthy(next http.Handler) http.Handler {
 // faulty answers a generation request in place of the engine where the faults say so.
 func (e *Engine) faulty(w http.ResponseWriter, path string) bool {
 	f := e.currentFaults()
+	if f.Dead {
+		writeErrorAt(w, path, internalError(errEngineDead))
+		return true
+	}
 	if f.Status > 0 && e.requests.Add(1)%uint64(max(1, f.Every)) == 0 {
 		writeErrorAt(w, path, &apiError{Status: f.Status, Type: http.StatusText(f.Status), Message: "injected fault"})
 		return true

@@ -31,7 +31,7 @@ func (e *Engine) routes() http.Handler {
 	mux.HandleFunc("POST /tokenize", e.tokenize)
 	mux.HandleFunc("POST /detokenize", e.detokenize)
 	mux.HandleFunc("GET /v1/models", e.models)
-	mux.HandleFunc("GET /health", ok)
+	mux.HandleFunc("GET /health", e.health)
 	mux.HandleFunc("/ping", ok)
 	mux.HandleFunc("GET /version", func(w http.ResponseWriter, _ *http.Request) {
 		writeJSON(w, map[string]string{"version": version})
@@ -51,6 +51,15 @@ func (e *Engine) authorized(next http.Handler) http.Handler {
 		}
 		next.ServeHTTP(w, r)
 	})
+}
+
+// health is what vLLM says: 503 once its core is dead, while its other answers may be as ever.
+func (e *Engine) health(w http.ResponseWriter, _ *http.Request) {
+	status := http.StatusOK
+	if e.currentFaults().Dead {
+		status = http.StatusServiceUnavailable
+	}
+	w.WriteHeader(status)
 }
 
 func ok(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) }

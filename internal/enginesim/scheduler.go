@@ -60,7 +60,7 @@ func (e *Engine) schedule(ctx context.Context) {
 func (e *Engine) plan() (time.Duration, bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.faults.Hang || e.faults.Crash {
+	if e.faults.Hang || e.faults.Freeze || e.faults.down() {
 		return 0, false
 	}
 	b, preempted := e.fill()

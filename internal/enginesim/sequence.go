@@ -98,7 +98,7 @@ func (s *sequence) learn(digest string) {
 func (e *Engine) submit(j *job) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.faults.Crash || e.stopped {
+	if e.faults.down() || e.stopped {
 		return errEngineDead
 	}
 	now := time.Now()

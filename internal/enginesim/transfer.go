@@ -147,7 +147,7 @@ func (e *Engine) sideAnswer(m message) (reply, bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	switch {
-	case e.faults.Crash:
+	case e.faults.down():
 		return reply{}, false
 	case m.Engine != e.id:
 		return reply{Error: "engine id is not " + m.Engine}, true
@@ -333,7 +333,7 @@ func (e *Engine) renewAwaited(ctx context.Context) {
 func (e *Engine) awaited() map[string]*message {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.faults.Hang || e.faults.Crash {
+	if e.faults.Hang || e.faults.Freeze || e.faults.down() {
 		return nil
 	}
 	renewals := map[string]*message{}

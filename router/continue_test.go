@@ -66,6 +66,9 @@ func TestStreamThatBreaksOffGoesOn(t *testing.T) {
 					t.Error("the engine is not asked for its counts")
 				}
 				first := h.run("d1", 1, h.job()).send(wire.Decoding, wholly).send(wire.Data, word("x", " a", "null", 3, 1)).send(wire.Data, word("x", " b c", "null", 3, 3))
+				if now := h.r.Requests(); len(now) != 1 || now[0].Sent != 3 {
+					t.Errorf("in flight is %+v, want 3 tokens sent", now)
+				}
 				first.fail(wire.Failure{Reason: reason, Message: "no"})
 				res := h.now(out)
 				done := make(chan struct{})
@@ -107,6 +110,9 @@ func TestStreamThatBreaksOffGoesOn(t *testing.T) {
 					t.Errorf("usage is %+v, want 3 and 9", u)
 				}
 				res.answer.Close()
+				if past := h.r.Past(1); past[0].Sent != 9 {
+					t.Errorf("remembered is %+v, want 9 tokens sent", past[0])
+				}
 				h.over(map[string]int{"done": 1})
 			})
 		})

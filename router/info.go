@@ -37,6 +37,7 @@ type Info struct {
 	Worker    string    // that has or had it; empty: none
 	Timing    Timing
 	Usage     wire.EndInfo
+	Sent      int       // tokens of the answer so far; 0: not known, as of most answers that cannot be continued
 	Last      time.Time // when the last piece of a stream came; zero: none
 	Steps     []Step    // of them at most the first maxSteps; nobody changes them
 	Reason    string    // why it failed; may be empty
@@ -63,7 +64,11 @@ func (c *call) info() Info {
 	i := Info{
 		ID: c.req.ID, Model: c.req.Model, Tenant: c.req.Tenant, Class: c.req.Class, Streaming: c.req.Streaming, Admitted: c.admitted,
 		State: c.state, Since: c.since, Attempt: int(c.attempt), Worker: c.worker(), Timing: c.timing, Usage: c.end, Last: c.last,
-		Steps: c.steps[:len(c.steps):len(c.steps)],
+		Steps: c.steps[:len(c.steps):len(c.steps)], Sent: c.end.CompletionTokens,
+	}
+	if c.sent != nil {
+		_, counted := c.sent.Counts()
+		i.Sent = max(i.Sent, counted) // an answer that was cut short has no count but this
 	}
 	var e *Error
 	if errors.As(c.err, &e) {

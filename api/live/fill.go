@@ -226,7 +226,7 @@ func request(i *router.Info, now time.Time) Request {
 		Path: i.Timing.Place, Why: i.Timing.Why, Worker: i.Worker, PrefillWorker: i.Timing.PrefillWorker, DecodeWorker: i.Timing.DecodeWorker,
 		TotalSeconds: seconds(end.Sub(i.Admitted)), QueueSeconds: seconds(i.Timing.Queue), PrefillSeconds: seconds(i.Timing.Prefill),
 		HandoverSeconds: seconds(i.Timing.Handover), TTFTSeconds: seconds(i.Timing.FirstToken), TPOTSeconds: seconds(i.TPOT()),
-		PromptTokens: i.Timing.PromptTokens, CachedTokens: i.Timing.CachedTokens, CompletionTokens: i.Usage.CompletionTokens,
+		PromptTokens: i.Timing.PromptTokens, CachedTokens: i.Timing.CachedTokens, CompletionTokens: i.Usage.CompletionTokens, SentTokens: i.Sent,
 		Reason: i.Reason, Status: i.Status, Steps: make([]Step, len(i.Steps)),
 	}
 	for at, s := range i.Steps {

@@ -155,6 +155,7 @@ type Request struct {
 	PromptTokens     int    `json:"prompt_tokens"`
 	CachedTokens     int    `json:"cached_tokens"`
 	CompletionTokens int    `json:"completion_tokens"` // known at the end
+	SentTokens       int    `json:"sent_tokens"`       // of the answer so far, of streams that can be continued; of others known at the end
 	Reason           string `json:"reason"`            // why it failed
 	Status           int    `json:"status"`            // HTTP, that its client then got
 	Steps            []Step `json:"steps"`             // the first is queued at 0

@@ -90,7 +90,7 @@ func deployment(now time.Time) (live.Deps, *fakeQueue) {
 		}
 	}
 	lent := request("r3", wire.Standard, router.Decoding, time.Second)
-	lent.Worker, lent.Timing = "decode-bb", router.Timing{Whole: true, Place: "whole", Why: "lend", DecodeWorker: "decode-bb", Queue: 100 * time.Millisecond}
+	lent.Worker, lent.Sent, lent.Timing = "decode-bb", 5, router.Timing{Whole: true, Place: "whole", Why: "lend", DecodeWorker: "decode-bb", Queue: 100 * time.Millisecond}
 	done := request("r0", wire.Standard, router.Done, 4*time.Second)
 	done.Since, done.Last, done.Usage.CompletionTokens = now, now, 11
 	done.Timing = router.Timing{FirstToken: 3 * time.Second, Place: "split", Why: "split", PromptTokens: 70}
@@ -181,7 +181,7 @@ func TestRequestsAreShownWithTheirTimes(t *testing.T) {
 		if r.InFlight != 4 || r.MaxInFlight != 9 || len(r.Active) != 4 || r.ActiveLeftOff != 0 {
 			t.Errorf("requests are %+v", r)
 		}
-		if a := r.Active[2]; a.State != "decoding" || a.Path != "whole" || a.Why != "lend" || a.QueueSeconds != 0.1 || a.TotalSeconds != 1 {
+		if a := r.Active[2]; a.State != "decoding" || a.Path != "whole" || a.Why != "lend" || a.QueueSeconds != 0.1 || a.SentTokens != 5 || a.TotalSeconds != 1 {
 			t.Errorf("one that decodes is %+v", a)
 		}
 		if f := r.Finished[0]; f.State != "done" || f.TotalSeconds != 4 || f.TTFTSeconds != 3 || f.TPOTSeconds != 0.1 || f.CompletionTokens != 11 || len(f.Steps) != 1 {

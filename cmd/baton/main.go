@@ -128,6 +128,11 @@ func main() {
 	}
 }
 
+// newParser returns what reads a command line into cmd.
+func newParser(cmd *commands) (*kong.Kong, error) {
+	return kong.New(cmd, kong.Name("baton"), kong.Description(description), benchVars(), kong.UsageOnError(), kong.ConfigureHelp(kong.HelpOptions{Compact: true}))
+}
+
 // run is main without the process: args in, error out.
 func run(ctx context.Context, args []string) error {
 	cfg := app.DefaultConfig()
@@ -136,7 +141,7 @@ func run(ctx context.Context, args []string) error {
 		return err
 	}
 	var cmd commands
-	parser, err := kong.New(&cmd, kong.Name("baton"), kong.Description(description), benchVars(), kong.UsageOnError(), kong.ConfigureHelp(kong.HelpOptions{Compact: true}))
+	parser, err := newParser(&cmd)
 	if err != nil {
 		return err
 	}
@@ -158,7 +163,7 @@ func run(ctx context.Context, args []string) error {
 		err = cfg.Tracing.Standard(os.LookupEnv, sources)
 	}
 	if err == nil {
-		err = errors.Join(config.CheckEnv(&cfg, os.Environ(), "BATON_CONFIG"), cfg.Validate())
+		err = errors.Join(config.CheckEnv(&cfg, os.Environ(), append([]string{"BATON_CONFIG"}, adminVars...)...), cfg.Validate())
 	}
 	if err != nil {
 		return err

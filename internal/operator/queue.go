@@ -93,7 +93,10 @@ func age(seconds float64) string {
 		return "-"
 	}
 	d := time.Duration(seconds * float64(time.Second))
-	if d < time.Minute {
+	switch {
+	case d < time.Second:
+		return d.Round(time.Millisecond).String()
+	case d < time.Minute:
 		return d.Round(100 * time.Millisecond).String()
 	}
 	return d.Round(time.Second).String()

@@ -28,7 +28,7 @@ function details(r, cancel) {
   const facts = [
     ["Request", r.id], ["Model", r.model], ["Tenant", r.tenant || none], ["Attempt", String(r.attempt)],
     ["Prompt", r.prompt_tokens > 0 ? `${plural(r.prompt_tokens, "token")}${r.cached_tokens > 0 ? `, ${count(r.cached_tokens)} cached` : ""}` : none],
-    ["Answer", r.completion_tokens > 0 ? plural(r.completion_tokens, "token") : none], ["TTFT", seconds(r.ttft_seconds, none)], ["TPOT", seconds(r.tpot_seconds, none)],
+    ["Answer", r.sent_tokens > 0 ? `${plural(r.sent_tokens, "token")}${ended(r) ? "" : " so far"}` : none], ["TTFT", seconds(r.ttft_seconds, none)], ["TPOT", seconds(r.tpot_seconds, none)],
     r.reason && ["Ended by", `${r.reason}${r.status ? `, HTTP ${r.status}` : ""}`],
   ];
   return h("tr", { key: `${r.id} details`, class: "details" }, h("td", { colspan: "7" },

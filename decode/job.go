@@ -31,6 +31,10 @@ type attempt struct {
 // work runs one job to one of its ends: done, cancelled, returned to the queue, failed.
 func (w *Worker) work(ctx context.Context, d *worker.Delivery[wire.DecodeJob], _ func()) {
 	job := &d.Job
+	if job.Handle != nil && !w.once.begin(job.Handle, time.Now()) {
+		w.repeated(ctx, d)
+		return
+	}
 	a := &attempt{
 		Worker: w, job: job, run: w.deps.Frames.Open(context.WithoutCancel(ctx), &job.Request),
 		log: w.log.With(slog.String("request_id", job.ID), slog.Int("attempt", int(job.Attempt))),
@@ -42,6 +46,9 @@ func (w *Worker) work(ctx context.Context, d *worker.Delivery[wire.DecodeJob], _
 	}
 	start := time.Now()
 	err := a.decode(ctx, d.Deliveries)
+	if job.Handle != nil {
+		w.once.end(job.Handle) // before the report: whoever comes again later reports by itself
+	}
 	w.deps.Reporter.Set(wire.JobReport{
 		Key: job.Request.MsgID(), Stage: wire.StageEnded, Tokens: a.counted.PromptTokens, Cached: a.counted.CachedTokens,
 	})

@@ -69,6 +69,7 @@ type Worker struct {
 	id      string
 	deps    Deps
 	room    *worker.Room
+	once    once
 	lent    atomic.Int64 // jobs in room that are lent or kept
 	metrics *metrics
 	log     *slog.Logger
@@ -78,7 +79,7 @@ type Worker struct {
 func New(cfg Config, id string, deps Deps) *Worker {
 	m := newMetrics(deps.Registerer)
 	return &Worker{
-		cfg: cfg, id: id, deps: deps, metrics: m,
+		cfg: cfg, id: id, deps: deps, metrics: m, once: once{jobs: map[handle]*begun{}},
 		log: deps.Log.With(slog.String("worker", id)),
 		room: worker.NewRoom(cfg.Slots, cfg.KVTokens, 1, func(jobs, tokens int) {
 			m.running.Set(float64(jobs))

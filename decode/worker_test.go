@@ -183,7 +183,7 @@ func job(i int) wire.DecodeJob {
 		Request: wire.Request{
 			ID: fmt.Sprint("r", i), Frontend: "f", Stream: uint64(i), Attempt: 1, Model: "m", Streaming: true, Digest: digest, PromptTokens: 100, MaxTokens: 100,
 		},
-		Handle: &kvtransfer.Handle{Connector: "fake", Worker: "p1", Serial: 5, Digest: digest, Issued: time.Now(), Expires: time.Now().Add(30 * time.Second)},
+		Handle: &kvtransfer.Handle{Connector: "fake", Worker: "p1", Serial: uint64(4 + i), Digest: digest, Issued: time.Now(), Expires: time.Now().Add(30 * time.Second)},
 	}
 }
 

@@ -50,6 +50,7 @@ func (p *process) frontend(ctx context.Context, ln net.Listener, ready func()) e
 		return err
 	}
 	workers := fleet.New(p.bus, p.cfg.Fleet, p.reg, log)
+	workers.Watch(p.bus)
 	receiver := relay.NewReceiver(id, p.bus.Publish, p.cfg.Relay, p.reg, log)
 	route := router.New(p.cfg.Router, id, router.Deps{
 		Queue: p.bus.Prefill(), Abandon: p.abandon, Bodies: p.bus, Fleet: workers, Receiver: receiver,

@@ -104,6 +104,16 @@ func (b *Bus) Request(ctx context.Context, subject string, req []byte) ([]byte, 
 	return reply.Data, nil
 }
 
+// Deserted sends data to subject and is true if the server says that nobody listens to it. It is false if somebody does,
+// who need not answer, and if ctx ends before the server has said anything.
+func (b *Bus) Deserted(ctx context.Context, subject string, data []byte) bool {
+	_, err := b.nc.RequestWithContext(ctx, subject, data)
+	return errors.Is(err, nats.ErrNoResponders)
+}
+
+// Connection is the number of the connection to the server, from 1; each loss of it makes another.
+func (b *Bus) Connection() uint64 { return 1 + b.nc.Stats().Reconnects }
+
 func tooLarge(err error) error {
 	if errors.Is(err, nats.ErrMaxPayload) {
 		return ErrTooLarge

@@ -190,3 +190,26 @@ func TestOwnSubjectsAreHeardWithoutTheServer(t *testing.T) {
 		}
 	})
 }
+
+func TestServerSaysThatNobodyListens(t *testing.T) {
+	inBubble(t, nil, func(f *fixture) {
+		got := make(chan []byte, 2)
+		stop, err := f.bus.Subscribe("baton.control.d.1", func(data []byte) { got <- data })
+		if err != nil {
+			f.Fatal(err)
+		}
+		ask := func() bool {
+			ctx, cancel := context.WithTimeout(f.Context(), time.Second)
+			defer cancel()
+			return f.bus.Deserted(ctx, "baton.control.d.1", []byte("x"))
+		}
+		if ask() || len(got) != 1 {
+			f.Errorf("somebody listens, who got %d messages, and it counts as deserted", len(got))
+		}
+		stop()
+		begin := time.Now()
+		if !ask() || time.Since(begin) >= time.Second {
+			f.Errorf("nobody listens, and that was not said at once but after %s", time.Since(begin))
+		}
+	})
+}

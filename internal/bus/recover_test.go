@@ -88,6 +88,7 @@ func TestQueuedJobsSurviveARestartOfAServerWithFiles(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	before := b.Connection()
 	server.Stop()
 	server.Restart(t)
 	for i := range uint64(3) {
@@ -97,6 +98,9 @@ func TestQueuedJobsSurviveARestartOfAServerWithFiles(t *testing.T) {
 	}
 	if got, err := b.GetBody(t.Context(), ref); err != nil || string(got) != "body" {
 		t.Errorf("GetBody = %q, %v", got, err)
+	}
+	if b.Connection() == before {
+		t.Error("the connection counts as the one before the restart")
 	}
 	if r, err := b.Prefill().Publish(t.Context(), job("m", 2)); err != nil || !r.Duplicate {
 		t.Errorf("Publish of a try that was published before the restart = %+v, %v, want a duplicate", r, err)

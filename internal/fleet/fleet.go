@@ -37,6 +37,9 @@ type Fleet struct {
 	metrics metrics
 	wake    chan struct{} // 1 slot: lost has entries
 	name    []byte        // in the hellos of this fleet
+	server  Server        // nil: nobody is asked for
+	silence []byte        // what is sent to ask for a worker: a batch of no controls
+	asking  sync.WaitGroup
 
 	mu        sync.Mutex
 	processes map[string]*process
@@ -54,6 +57,11 @@ type process struct {
 	spoke   time.Time // by our own clock: when it announced itself last
 	expires time.Time // likewise: silent from then on
 	heard   time.Time // when a hello to it, which it has not answered, came back here; zero: none has
+
+	over    uint64    // number of the connection over which it was heard last
+	settled bool      // the announcement before came over it, too
+	asked   bool      // the server is being asked for it
+	away    time.Time // since when the server has nobody at its subject, for sure; zero: it has not said so
 }
 
 type model struct {
@@ -68,6 +76,7 @@ type Status struct{ Prefill, Decode, Both int }
 func New(t Transport, cfg Config, reg prometheus.Registerer, log *slog.Logger) *Fleet {
 	return &Fleet{
 		t: t, cfg: cfg, log: log, metrics: newMetrics(reg), wake: make(chan struct{}, 1), name: []byte(rand.Text()),
+		silence:   wire.AppendControlHeader(nil, "fleet"),
 		processes: map[string]*process{}, models: map[string]*model{},
 	}
 }
@@ -102,6 +111,7 @@ func (f *Fleet) Run(ctx context.Context) error {
 		return fmt.Errorf("listen for hellos: %w", err)
 	}
 	defer deaf()
+	defer f.asking.Wait()
 	if err := f.hello(time.Now()); err != nil {
 		f.log.WarnContext(ctx, "hello failed; the fleet is known after its next announcements", slog.Any("error", err))
 	}
@@ -115,7 +125,7 @@ func (f *Fleet) Run(ctx context.Context) error {
 		case <-f.wake:
 		case <-tick.C:
 			now := time.Now()
-			if f.expire(now, now.Sub(last)-f.cfg.Check) {
+			if f.expire(ctx, now, now.Sub(last)-f.cfg.Check) {
 				if err := f.hello(now); err != nil {
 					f.log.DebugContext(ctx, "hello to silent processes failed", slog.Any("error", err))
 				}
@@ -183,6 +193,7 @@ func (f *Fleet) hear(data []byte) {
 		f.stir()
 	}
 	p.said, p.spoke = a, now
+	f.heardOver(p)
 	p.expires, p.heard = now.Add(time.Duration(f.cfg.Missed)*min(a.Interval, maxInterval)), time.Time{}
 	if a.Ready && a.Role != wire.RoleFrontend {
 		for _, m := range a.Models {
@@ -224,7 +235,7 @@ func differs(was, is *wire.Announcement) bool {
 // hello must have come back here: who is cut off from the others, or far behind with what they say, knows nothing of
 // them. late is how much later than planned this look is: if that is much, this process did not run meanwhile and
 // could not have heard anybody, so everyone gets that time again.
-func (f *Fleet) expire(now time.Time, late time.Duration) (greet bool) {
+func (f *Fleet) expire(ctx context.Context, now time.Time, late time.Duration) (greet bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for id, p := range f.processes {
@@ -234,12 +245,16 @@ func (f *Fleet) expire(now time.Time, late time.Duration) (greet bool) {
 				p.heard = p.heard.Add(late)
 			}
 		}
+		if f.missed(p, now) {
+			p.asked = true
+			f.asking.Go(func() { f.ask(ctx, id, p) })
+		}
 		switch {
 		case now.Before(p.expires):
 		case p.heard.IsZero():
 			greet = true
 		case now.Sub(p.heard) >= confirm:
-			f.log.Warn("process is silent and counts as dead", slog.String("process", id), slog.String("role", string(p.said.Role)))
+			f.log.WarnContext(ctx, "process is silent and counts as dead", slog.String("process", id), slog.String("role", string(p.said.Role)))
 			f.lose(id, Silent)
 		}
 	}

@@ -135,7 +135,7 @@ func (s *Sender) Control(sender string, c wire.Control) {
 // NotifyWorker queues a control message to another worker; a decode worker reports the end of a
 // handle with it. It is sent once, and lost if the publish is.
 func (s *Sender) NotifyWorker(worker string, c wire.Control) {
-	if !s.notes.add(wire.ControlSubject(worker), wire.AppendControl(nil, c)) {
+	if !s.notes.add(wire.ControlSubject(worker), wire.AppendControl(nil, c), true) {
 		s.metrics.lost.Inc()
 	}
 }

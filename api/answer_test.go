@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	goopenai "github.com/sashabaranov/go-openai"
 
+	"github.com/baton-llm/baton/internal/wire"
 	"github.com/baton-llm/baton/router"
 )
 
@@ -181,7 +182,7 @@ func TestGoOpenAIReadsStreamsAndErrors(t *testing.T) {
 // have none.
 func TestGoOpenAIReadsErrorsAfterKeepAlives(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		out := &eventWriter{w: w}
+		out := newEventWriter(w, wire.Plain)
 		err := errors.Join(out.ping(time.Now()), out.event([]byte(chunk), false), out.ping(time.Now()), out.ping(time.Now()))
 		if err = errors.Join(err, out.fail(&router.Error{Status: 502, Message: "gone"})); err != nil {
 			t.Error(err)
@@ -218,7 +219,7 @@ func TestEventsThatAreThereTogetherAreOneWrite(t *testing.T) {
 		{[]bool{true, true, true}, 1}, // and the end
 	} {
 		w := &writes{ResponseRecorder: httptest.NewRecorder()}
-		out := &eventWriter{w: w}
+		out := newEventWriter(w, wire.Plain)
 		for _, more := range tt.more {
 			if err := out.event([]byte(chunk), more); err != nil {
 				t.Fatal(err)
@@ -233,9 +234,42 @@ func TestEventsThatAreThereTogetherAreOneWrite(t *testing.T) {
 		}
 	}
 	w := &writes{ResponseRecorder: httptest.NewRecorder()}
-	out := &eventWriter{w: w}
+	out := newEventWriter(w, wire.Plain)
 	large := []byte(strings.Repeat("x", most))
 	if err := out.event(large, true); err != nil || w.n != 1 {
 		t.Errorf("an event of %d bytes waits for more: %d writes, %v", most, w.n, err)
 	}
+}
+
+// A stream of an event at a time sets few deadlines: each costs about what the event does.
+func TestWritesOfAStreamShareADeadline(t *testing.T) {
+	for _, tt := range []struct{ major, most int }{{1, 2}, {2, 401}} {
+		w := &deadlines{ResponseRecorder: httptest.NewRecorder()}
+		out := newWriter(w, &http.Request{ProtoMajor: tt.major}, time.Minute, time.Now())
+		for range 100 {
+			if _, err := out.Write([]byte(chunk)); err != nil || out.FlushError() != nil {
+				t.Fatal(err)
+			}
+		}
+		if w.n > tt.most || tt.major == 1 && w.last.Before(time.Now().Add(40*time.Second)) {
+			t.Errorf("HTTP/%d: 100 events set %d deadlines, the last %v; want at most %d", tt.major, w.n, w.last, tt.most)
+		}
+		if idle := w.last.IsZero(); idle != (tt.major == 2) {
+			t.Errorf("HTTP/%d: between writes there is the deadline %v", tt.major, w.last)
+		}
+	}
+}
+
+// deadlines counts the deadlines that are set.
+type deadlines struct {
+	*httptest.ResponseRecorder
+
+	n    int
+	last time.Time
+}
+
+func (d *deadlines) SetWriteDeadline(t time.Time) error {
+	d.n++
+	d.last = t
+	return nil
 }

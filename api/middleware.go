@@ -62,7 +62,7 @@ func (s *Server) observe(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		start := time.Now()
 		rec := newRecord(r.Header)
-		out := newWriter(w, s.cfg.WriteTimeout, start)
+		out := newWriter(w, r, s.cfg.WriteTimeout, start)
 		out.Header().Set("X-Request-Id", rec.echoed)
 		if doubtfulEnd(r) {
 			hangUp(out, r)
@@ -148,20 +148,28 @@ func (s *Server) recoverPanic(next http.Handler) http.Handler {
 }
 
 // writer counts what is written, and bounds each write so that a client that does not read cannot
-// hold a request for ever. Between writes there is no deadline: HTTP/2 would end an idle stream.
+// hold a request for ever. In HTTP/1 a deadline concerns writes under way alone, so one stands for the writes of a
+// while. In HTTP/2 it would end a stream that is idle: there is none between writes.
 type writer struct {
 	http.ResponseWriter
 
 	control *http.ResponseController
+	flush   func() error // of ResponseWriter
 	timeout time.Duration
+	until   time.Time // the deadline that stands; zero: none
+	stands  bool      // it stays between writes
 	start   time.Time
 	status  int // 0: nothing written yet
 	bytes   int64
 	err     error // the first of a write
 }
 
-func newWriter(w http.ResponseWriter, timeout time.Duration, start time.Time) *writer {
-	out := &writer{ResponseWriter: w, control: http.NewResponseController(w), timeout: timeout, start: start}
+func newWriter(w http.ResponseWriter, r *http.Request, timeout time.Duration, start time.Time) *writer {
+	out := &writer{ResponseWriter: w, control: http.NewResponseController(w), timeout: timeout, start: start, stands: r.ProtoMajor == 1}
+	out.flush = out.control.Flush
+	if f, ok := w.(interface{ FlushError() error }); ok {
+		out.flush = f.FlushError
+	}
 	out.deadline(time.Time{}) // the connection may still have its last request's
 	return out
 }
@@ -170,7 +178,28 @@ func newWriter(w http.ResponseWriter, timeout time.Duration, start time.Time) *w
 func (w *writer) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 // deadline does nothing where the server has no deadlines, as in tests with a recorder.
-func (w *writer) deadline(t time.Time) { _ = w.control.SetWriteDeadline(t) }
+func (w *writer) deadline(t time.Time) {
+	w.until = t
+	_ = w.control.SetWriteDeadline(t)
+}
+
+// bound gives the write that follows the timeout, or up to a quarter less where a deadline stands for many writes.
+func (w *writer) bound() {
+	now := time.Now()
+	switch {
+	case !w.stands:
+		w.deadline(now.Add(w.timeout))
+	case w.until.Sub(now) < w.timeout-w.timeout/4:
+		w.deadline(now.Add(w.timeout))
+	}
+}
+
+// unbound ends what bound began.
+func (w *writer) unbound() {
+	if !w.stands {
+		w.deadline(time.Time{})
+	}
+}
 
 func (w *writer) WriteHeader(status int) {
 	if w.status == 0 && status >= http.StatusOK {
@@ -184,18 +213,18 @@ func (w *writer) Write(p []byte) (int, error) {
 	if w.status == 0 {
 		w.WriteHeader(http.StatusOK)
 	}
-	w.deadline(time.Now().Add(w.timeout))
+	w.bound()
 	n, err := w.ResponseWriter.Write(p)
-	w.deadline(time.Time{})
+	w.unbound()
 	w.bytes += int64(n)
 	return n, w.note(err)
 }
 
 // FlushError sends what is buffered. http.ResponseController calls it.
 func (w *writer) FlushError() error {
-	w.deadline(time.Now().Add(w.timeout))
-	err := w.control.Flush()
-	w.deadline(time.Time{})
+	w.bound()
+	err := w.flush()
+	w.unbound()
 	return w.note(err)
 }
 

@@ -24,6 +24,8 @@ var (
 type eventWriter struct {
 	w       http.ResponseWriter
 	dialect wire.Dialect
+	flush   func() error
+	spare   *[]byte // from buffers
 
 	mu    sync.Mutex
 	begun bool
@@ -133,7 +135,30 @@ func (s *eventWriter) send() error {
 	if err != nil {
 		return err
 	}
-	return http.NewResponseController(s.w).Flush()
+	return s.flush()
+}
+
+// buffers are kept for the streams that follow: most of what a short answer would allocate is the growing of one.
+var buffers = sync.Pool{New: func() any { return new([]byte) }}
+
+// newEventWriter returns the writer of one answer. Its end is release.
+func newEventWriter(w http.ResponseWriter, dialect wire.Dialect) *eventWriter {
+	s := &eventWriter{w: w, dialect: dialect, spare: buffers.Get().(*[]byte)}
+	s.buf = (*s.spare)[:0]
+	s.flush = http.NewResponseController(w).Flush
+	if f, ok := w.(interface{ FlushError() error }); ok {
+		s.flush = f.FlushError
+	}
+	return s
+}
+
+// release gives the buffer back. Nothing is written after it.
+func (s *eventWriter) release() {
+	if cap(s.buf) <= 2*most {
+		*s.spare = s.buf
+	}
+	s.buf = nil
+	buffers.Put(s.spare)
 }
 
 // keepAlive writes empty lines into silences of the given length until stop is called, which waits

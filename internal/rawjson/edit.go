@@ -22,13 +22,12 @@ func Delete(name string) Edit { return Edit{name: name} }
 // Edit returns the object with the edits made and every other byte as it was. The result never
 // shares memory with the body. Of several edits of one name the last counts.
 func (o *Object) Edit(edits ...Edit) []byte {
-	changed := make(map[int]Edit, len(edits))
-	var added []Edit
+	var changed, added []Edit
 	grow := 0
 	for _, e := range edits {
 		grow += len(e.name) + len(e.value) + 8
-		if i, ok := o.index[e.name]; ok {
-			changed[i] = e
+		if _, ok := o.find(e.name); ok {
+			changed = append(changed, e)
 			continue
 		}
 		added = slices.DeleteFunc(added, func(a Edit) bool { return a.name == e.name })
@@ -36,7 +35,15 @@ func (o *Object) Edit(edits ...Edit) []byte {
 			added = append(added, e)
 		}
 	}
-	deleted := func(i int) bool { e, ok := changed[i]; return ok && e.value == nil }
+	change := func(i int) (Edit, bool) {
+		for _, e := range slices.Backward(changed) {
+			if e.name == o.members[i].name {
+				return e, true
+			}
+		}
+		return Edit{}, false
+	}
+	deleted := func(i int) bool { e, ok := change(i); return ok && e.value == nil }
 
 	// Members from kept on are all deleted, and with them the comma before them.
 	kept := len(o.members)
@@ -46,7 +53,7 @@ func (o *Object) Edit(edits ...Edit) []byte {
 	out := make([]byte, 0, len(o.body)+grow)
 	at := 0
 	for i, m := range o.members[:kept] {
-		e, ok := changed[i]
+		e, ok := change(i)
 		switch {
 		case !ok:
 		case e.value == nil:

@@ -9,7 +9,9 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"slices"
 	"strings"
+	"sync"
 
 	"github.com/go-json-experiment/json/jsontext"
 )
@@ -55,8 +57,8 @@ func (e *SyntaxError) Unwrap() error { return e.cause }
 type Object struct {
 	body    []byte
 	members []member
-	index   map[string]int
-	open    int // offset just behind the opening brace
+	index   map[string]int // of members by name; nil: they are few
+	open    int            // offset just behind the opening brace
 }
 
 // member lies in body from its name's opening quote to the end of its value.
@@ -71,21 +73,40 @@ func Parse(body []byte) (*Object, error) {
 	if err := checkShape(body); err != nil {
 		return nil, err
 	}
-	d := jsontext.NewDecoder(bytes.NewBuffer(body))
+	l := decoders.Get().(*lent)
+	l.text = *bytes.NewBuffer(body)
+	l.Reset(&l.text)
+	o, err := parse(&l.Decoder, body)
+	l.text = bytes.Buffer{}
+	l.Reset(&l.text) // it must not hold the body
+	decoders.Put(l)
+	return o, err
+}
+
+// lent is a decoder that is used again: what it needs to find duplicates is most of what Parse would allocate.
+type lent struct {
+	jsontext.Decoder
+
+	text bytes.Buffer
+}
+
+var decoders = sync.Pool{New: func() any { return new(lent) }}
+
+func parse(d *jsontext.Decoder, body []byte) (*Object, error) {
 	if k := d.PeekKind(); k != jsontext.KindBeginObject && k != jsontext.KindInvalid {
 		return nil, &SyntaxError{Offset: d.InputOffset(), Msg: "the body is no object"}
 	}
 	if _, err := d.ReadToken(); err != nil {
 		return nil, syntaxError(err, len(body))
 	}
-	o := &Object{body: body, index: map[string]int{}, open: int(d.InputOffset())}
+	o := &Object{body: body, members: make([]member, 0, usual), open: int(d.InputOffset())}
 	for d.PeekKind() != jsontext.KindEndObject {
 		quoted, err := d.ReadValue()
 		if err != nil {
 			return nil, syntaxError(err, len(body))
 		}
 		start := int(d.InputOffset()) - len(quoted)
-		name, err := jsontext.AppendUnquote(nil, quoted)
+		name, err := unquoted(quoted)
 		if err != nil {
 			return nil, syntaxError(err, len(body))
 		}
@@ -94,8 +115,7 @@ func Parse(body []byte) (*Object, error) {
 			return nil, syntaxError(err, len(body))
 		}
 		end := int(d.InputOffset())
-		o.index[string(name)] = len(o.members)
-		o.members = append(o.members, member{string(name), start, end - len(v), end})
+		o.members = append(o.members, member{name, start, end - len(v), end})
 	}
 	if _, err := d.ReadToken(); err != nil {
 		return nil, syntaxError(err, len(body))
@@ -104,7 +124,36 @@ func Parse(body []byte) (*Object, error) {
 	if _, err := d.ReadToken(); !errors.Is(err, io.EOF) {
 		return nil, &SyntaxError{Offset: end, Msg: "something follows the object"}
 	}
+	if len(o.members) > fewMembers {
+		o.index = make(map[string]int, len(o.members))
+		for i, m := range o.members {
+			o.index[m.name] = i
+		}
+	}
 	return o, nil
+}
+
+const (
+	usual      = 8  // members that there is room for at once
+	fewMembers = 32 // that are searched one by one
+)
+
+func unquoted(quoted []byte) (string, error) {
+	if bytes.IndexByte(quoted, '\\') < 0 {
+		return string(quoted[1 : len(quoted)-1]), nil
+	}
+	name, err := jsontext.AppendUnquote(nil, quoted)
+	return string(name), err
+}
+
+// find is where the member of that name is in members.
+func (o *Object) find(name string) (i int, ok bool) {
+	if o.index != nil {
+		i, ok = o.index[name]
+		return i, ok
+	}
+	i = slices.IndexFunc(o.members, func(m member) bool { return m.name == name })
+	return i, i >= 0
 }
 
 // checkShape runs first, so that no parser ever meets a body that costs out of proportion.
@@ -170,7 +219,7 @@ func syntaxError(err error, size int) error {
 
 // Get returns the raw bytes of a top-level member.
 func (o *Object) Get(name string) (Value, bool) {
-	i, ok := o.index[name]
+	i, ok := o.find(name)
 	if !ok {
 		return nil, false
 	}

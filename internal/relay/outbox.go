@@ -2,14 +2,20 @@ package relay
 
 import (
 	"context"
+	"slices"
 	"sync"
+	"time"
 )
 
 // Publish sends one batch to a subject. It must not keep batch after it returns, and may block.
 type Publish func(subject string, batch []byte) error
 
+// gather is how long after a publish items wait for others that go the same way. Where little is sent nothing
+// waits: the last publish was longer ago. Where thousands of streams go on at once it makes one message of many.
+const gather = 500 * time.Microsecond
+
 // outbox gathers encoded items per subject and publishes them from one goroutine: what is added
-// while a publish is under way goes out in one batch after it.
+// while a publish is under way, or within gather of it, goes out in one batch after it.
 type outbox struct {
 	publish    Publish
 	header     []byte // what each batch starts with
@@ -22,7 +28,9 @@ type outbox struct {
 	order   []*dest // those with something pending, each once; served in turns
 	pending int     // bytes in all batches
 	free    [][]byte
-	wake    chan struct{} // 1 slot
+	spare   []*dest
+	wake    chan struct{} // 1 slot: there is something
+	hurry   chan struct{} // 1 slot: it must not wait
 }
 
 type dest struct {
@@ -35,27 +43,29 @@ type batch struct {
 	items int
 }
 
-// maxFree bounds the buffers kept for reuse.
+// maxFree bounds the buffers, and the destinations, kept for reuse.
 const maxFree = 8
 
 func newOutbox(publish Publish, header []byte, cfg *Config, published func(string, int, error)) *outbox {
 	return &outbox{
 		publish: publish, header: header, maxBatch: cfg.MaxBatch, maxPending: cfg.MaxPending, published: published,
-		dests: map[string]*dest{}, wake: make(chan struct{}, 1),
+		dests: map[string]*dest{}, wake: make(chan struct{}, 1), hurry: make(chan struct{}, 1),
 	}
 }
 
 // add queues a copy of item. It never blocks; false means that too much is pending already and
-// the item was dropped.
-func (o *outbox) add(subject string, item []byte) bool {
+// the item was dropped. An urgent one takes all that is pending with it at once.
+func (o *outbox) add(subject string, item []byte, urgent bool) bool {
 	o.mu.Lock()
 	if o.pending+len(item) > o.maxPending {
 		o.mu.Unlock()
 		return false
 	}
+	first := len(o.order) == 0
 	d := o.dests[subject]
 	if d == nil {
-		d = &dest{subject: subject}
+		d = o.dest()
+		d.subject = subject
 		o.dests[subject] = d
 		o.order = append(o.order, d)
 	}
@@ -69,13 +79,23 @@ func (o *outbox) add(subject string, item []byte) bool {
 	b.data = append(b.data, item...)
 	b.items++
 	o.pending += len(item)
+	urgent = urgent || o.pending >= o.maxBatch
 	o.mu.Unlock()
 
-	select {
-	case o.wake <- struct{}{}:
-	default:
+	if first {
+		signal(o.wake)
+	}
+	if urgent {
+		signal(o.hurry)
 	}
 	return true
+}
+
+func signal(slot chan<- struct{}) {
+	select {
+	case slot <- struct{}{}:
+	default:
+	}
 }
 
 func (o *outbox) buffer() []byte {
@@ -88,17 +108,48 @@ func (o *outbox) buffer() []byte {
 	return b
 }
 
+func (o *outbox) dest() *dest {
+	n := len(o.spare)
+	if n == 0 {
+		return &dest{}
+	}
+	d := o.spare[n-1]
+	o.spare = o.spare[:n-1]
+	return d
+}
+
 // run publishes until ctx ends, and then what is left.
 func (o *outbox) run(ctx context.Context) {
+	patience := time.NewTimer(gather)
+	defer patience.Stop()
 	for {
 		o.flush()
+		last := time.Now()
 		select {
 		case <-o.wake:
+		case <-o.hurry: // what hurried is gone, or its wake follows
+			continue
 		case <-ctx.Done():
 			o.flush()
 			return
 		}
+		wait := gather - time.Since(last)
+		if wait <= 0 || o.empty() { // the last flush took what the wake was for
+			continue
+		}
+		patience.Reset(wait)
+		select {
+		case <-patience.C:
+		case <-o.hurry:
+		case <-ctx.Done():
+		}
 	}
+}
+
+func (o *outbox) empty() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return len(o.order) == 0
 }
 
 func (o *outbox) flush() {
@@ -121,16 +172,19 @@ func (o *outbox) take() (subject string, b batch, ok bool) {
 		return "", batch{}, false
 	}
 	d := o.order[0]
-	o.order = o.order[1:]
-	b = d.batches[0]
-	d.batches = d.batches[1:]
+	o.order = slices.Delete(o.order, 0, 1)
+	b, subject = d.batches[0], d.subject
+	d.batches = slices.Delete(d.batches, 0, 1)
 	o.pending -= len(b.data)
 	if len(d.batches) > 0 {
 		o.order = append(o.order, d)
-	} else {
-		delete(o.dests, d.subject)
+		return subject, b, true
 	}
-	return d.subject, b, true
+	delete(o.dests, subject)
+	if len(o.spare) < maxFree {
+		o.spare = append(o.spare, d)
+	}
+	return subject, b, true
 }
 
 func (o *outbox) giveBack(buf []byte) {

@@ -3,6 +3,7 @@ package relay
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -46,8 +47,8 @@ type Receiver struct {
 
 	mu        sync.RWMutex // guards the maps, never held while a sink runs
 	streams   map[uint64]*stream
-	runs      map[RunID]*incoming
-	strangers map[RunID]struct{} // cancelled lately; emptied each cancelInterval
+	workers   map[string]*sending // those that have runs
+	strangers map[RunID]struct{}  // cancelled lately; emptied each cancelInterval
 
 	dirtyMu sync.Mutex
 	dirty   []*incoming // to be acknowledged at the next tick
@@ -56,6 +57,13 @@ type Receiver struct {
 type stream struct {
 	sink Sink
 	runs []*incoming
+}
+
+// sending is a worker that has runs. Its name is the same string in all of them: frames come often, and the
+// comparison of a string with itself costs nothing.
+type sending struct {
+	name string
+	runs map[uint64]*incoming
 }
 
 // incoming is one run as the frontend sees it.
@@ -68,7 +76,7 @@ type incoming struct {
 	mu        sync.Mutex // never held while the sink runs
 	next      uint32     // frames delivered
 	consumed  uint32
-	sizes     []int // payload bytes of frames consumed to next-1
+	sizes     []int // payload bytes of frames next-len(sizes) to next-1; those below consumed are done with
 	unacked   int   // bytes consumed since the last Ack
 	dirty     bool  // is in Receiver.dirty
 	askedFor  uint32
@@ -82,7 +90,7 @@ type incoming struct {
 func NewReceiver(frontend string, publish Publish, cfg ReceiverConfig, reg prometheus.Registerer, log *slog.Logger) *Receiver {
 	r := &Receiver{
 		cfg: cfg, log: log, metrics: newReceiverMetrics(reg), badLog: rate.Sometimes{First: 1, Interval: 10 * time.Second},
-		streams: map[uint64]*stream{}, runs: map[RunID]*incoming{}, strangers: map[RunID]struct{}{},
+		streams: map[uint64]*stream{}, workers: map[string]*sending{}, strangers: map[RunID]struct{}{},
 	}
 	r.out = newOutbox(publish, wire.AppendControlHeader(nil, frontend), &r.cfg, func(subject string, _ int, err error) {
 		if err != nil {
@@ -139,7 +147,10 @@ func (r *Receiver) Close(id uint64) {
 	delete(r.streams, id)
 	if s != nil {
 		for _, in := range s.runs {
-			delete(r.runs, in.id)
+			w := r.workers[in.id.Worker]
+			if delete(w.runs, in.id.Run); len(w.runs) == 0 {
+				delete(r.workers, in.id.Worker)
+			}
 		}
 	}
 	r.mu.Unlock()
@@ -160,7 +171,7 @@ func (r *Receiver) Close(id uint64) {
 // Batch takes one batch of frames. It keeps nothing of it.
 func (r *Receiver) Batch(batch []byte) {
 	err := wire.ReadFrames(batch, func(worker string, f wire.Frame) bool {
-		r.frame(RunID{Worker: worker, Run: f.Run}, f)
+		r.frame(RunID{Worker: worker, Run: f.Run}, &f)
 		return true
 	})
 	if err != nil {
@@ -169,7 +180,7 @@ func (r *Receiver) Batch(batch []byte) {
 	}
 }
 
-func (r *Receiver) frame(id RunID, f wire.Frame) {
+func (r *Receiver) frame(id RunID, f *wire.Frame) {
 	if f.Kind == wire.Unknown {
 		r.lost(id)
 		return
@@ -181,10 +192,10 @@ func (r *Receiver) frame(id RunID, f wire.Frame) {
 	}
 	in.order.Lock()
 	defer in.order.Unlock()
-	if !r.accept(in, &f) {
+	if !r.accept(in, f) {
 		return
 	}
-	keep := in.sink.Frame(id, f)
+	keep := in.sink.Frame(in.id, *f)
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	switch {
@@ -197,24 +208,27 @@ func (r *Receiver) frame(id RunID, f wire.Frame) {
 
 // lookup finds or makes the run; nil if its stream is not open.
 func (r *Receiver) lookup(id RunID, streamID uint64) *incoming {
-	r.mu.RLock()
-	in := r.runs[id]
-	r.mu.RUnlock()
-	if in != nil {
+	if in := r.known(id); in != nil {
 		return in
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if in := r.runs[id]; in != nil {
+	if in := r.find(id); in != nil {
 		return in
 	}
 	s := r.streams[streamID]
 	if s == nil || len(s.runs) >= maxRunsPerStream {
 		return nil
 	}
-	in = &incoming{id: id, subject: wire.ControlSubject(id.Worker), sink: s.sink, heard: time.Now()}
+	w := r.workers[id.Worker]
+	if w == nil {
+		w = &sending{name: id.Worker, runs: map[uint64]*incoming{}}
+		r.workers[id.Worker] = w
+	}
+	id.Worker = w.name
+	in := &incoming{id: id, subject: wire.ControlSubject(id.Worker), sink: s.sink, heard: time.Now()}
 	s.runs = append(s.runs, in)
-	r.runs[id] = in
+	w.runs[id.Run] = in
 	return in
 }
 
@@ -266,13 +280,15 @@ func (r *Receiver) accept(in *incoming, f *wire.Frame) bool {
 func (r *Receiver) askSilent(now time.Time) {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	for _, in := range r.runs {
-		in.mu.Lock()
-		if !in.final && in.cancelled.IsZero() && now.Sub(in.heard) >= r.cfg.ProbeMax {
-			in.heard = now
-			r.send(in.subject, wire.Control{Kind: wire.Ask, Run: in.id.Run})
+	for _, w := range r.workers {
+		for _, in := range w.runs {
+			in.mu.Lock()
+			if !in.final && in.cancelled.IsZero() && now.Sub(in.heard) >= r.cfg.ProbeMax {
+				in.heard = now
+				r.send(in.subject, wire.Control{Kind: wire.Ask, Run: in.id.Run})
+			}
+			in.mu.Unlock()
 		}
-		in.mu.Unlock()
 	}
 }
 
@@ -313,9 +329,11 @@ func (r *Receiver) Consumed(id RunID, seq uint32) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	for in.consumed <= seq && in.consumed < in.next {
-		in.unacked += in.sizes[0]
-		in.sizes = in.sizes[1:]
+		in.unacked += in.sizes[len(in.sizes)-int(in.next-in.consumed)]
 		in.consumed++
+	}
+	if done := len(in.sizes) - int(in.next-in.consumed); done > len(in.sizes)/2 {
+		in.sizes = slices.Delete(in.sizes, 0, done)
 	}
 	if in.unacked >= r.cfg.Window/2 {
 		r.ack(in)
@@ -340,7 +358,16 @@ func (r *Receiver) Cancel(id RunID) {
 func (r *Receiver) known(id RunID) *incoming {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	return r.runs[id]
+	return r.find(id)
+}
+
+// find needs r.mu.
+func (r *Receiver) find(id RunID) *incoming {
+	w := r.workers[id.Worker]
+	if w == nil {
+		return nil
+	}
+	return w.runs[id.Run]
 }
 
 // cancel needs in.mu.
@@ -386,7 +413,7 @@ const maxControl = 1 + 10 + 2*5
 
 func (r *Receiver) send(subject string, c wire.Control) {
 	var buf [maxControl]byte
-	if !r.out.add(subject, wire.AppendControl(buf[:0], c)) {
+	if !r.out.add(subject, wire.AppendControl(buf[:0], c), c.Kind != wire.Ack) {
 		r.metrics.lost.Inc() // the next probe of the worker asks again
 	}
 }

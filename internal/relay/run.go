@@ -32,11 +32,13 @@ type Run struct {
 
 	mu         sync.Mutex
 	frames     []sentFrame // from seq consumed to next-1
+	slab       []byte      // where the next small frames are encoded
 	consumed   uint32      // frames that reached the client
 	received   uint32      // frames that the frontend has
 	next       uint32      // seq of the next frame
 	unconsumed int         // bytes of Data in frames
 	stopped    error       // ErrCancelled, ErrFrontendGone or ErrClosed: nothing more is sent
+	flowing    bool        // the last frame was Data: the next one is not the first
 	final      time.Time   // when the final frame was sent; zero: not yet
 	released   bool        // Close was called
 	heard      time.Time   // last word of the frontend, or when waiting for one began
@@ -94,7 +96,7 @@ func (r *Run) Send(ctx context.Context, kind wire.Kind, payload []byte) error {
 		}
 	}
 	f := wire.Frame{Run: r.id, Stream: r.request.Stream, Attempt: r.request.Attempt, Seq: r.next, Kind: kind, Payload: payload}
-	encoded := wire.AppendFrame(make([]byte, 0, len(payload)+wire.FrameOverhead), &f)
+	encoded := r.encode(&f)
 	now := time.Now()
 	if !r.waiting() { // the frontend owes nothing until now
 		r.heard = now
@@ -110,8 +112,29 @@ func (r *Run) Send(ctx context.Context, kind wire.Kind, payload []byte) error {
 		r.final = now
 	}
 	r.s.metrics.sent.Inc()
-	r.s.out.add(r.subject, encoded) // if dropped, the probe sends it
+	r.s.out.add(r.subject, encoded, kind != wire.Data || !r.flowing) // if dropped, the probe sends it
+	r.flowing = kind == wire.Data
 	return nil
+}
+
+// Small frames share memory, of which ever more is taken at once: they are acknowledged, and let go of, in their order.
+const (
+	firstSlab = 512
+	lastSlab  = 4 << 10
+)
+
+// encode returns the bytes of a frame. It needs the lock.
+func (r *Run) encode(f *wire.Frame) []byte {
+	most := len(f.Payload) + wire.FrameOverhead
+	if most > lastSlab/4 {
+		return wire.AppendFrame(make([]byte, 0, most), f)
+	}
+	if most > cap(r.slab)-len(r.slab) {
+		r.slab = make([]byte, 0, max(most, firstSlab, min(2*cap(r.slab), lastSlab)))
+	}
+	from := len(r.slab)
+	r.slab = wire.AppendFrame(r.slab, f)
+	return r.slab[from:len(r.slab):len(r.slab)]
 }
 
 // wait unlocks the run until the window may have opened.
@@ -209,7 +232,7 @@ func (r *Run) resend(now time.Time) {
 		from--
 	}
 	for i := max(from, r.consumed); i < r.next; i++ {
-		if r.s.out.add(r.subject, r.frames[i-r.consumed].encoded) {
+		if r.s.out.add(r.subject, r.frames[i-r.consumed].encoded, true) {
 			r.s.metrics.resent.Inc()
 		}
 	}
@@ -253,7 +276,7 @@ func (r *Run) stop(cause error, by string) {
 	if r.stopped == nil {
 		r.stopped = cause
 	}
-	r.frames, r.unconsumed, r.consumed, r.received = nil, 0, r.next, r.next
+	r.frames, r.slab, r.unconsumed, r.consumed, r.received = nil, nil, 0, r.next, r.next
 	r.mu.Unlock()
 	if counted {
 		r.s.metrics.cancelled.WithLabelValues(by).Inc()

@@ -120,7 +120,7 @@ func (s *Sender) Control(sender string, c wire.Control) {
 	r := s.runs[c.Run]
 	s.mu.RUnlock()
 	if r == nil && c.Kind == wire.Ask {
-		s.out.add(wire.FramesSubject(sender), wire.AppendFrame(nil, &wire.Frame{Run: c.Run, Kind: wire.Unknown})) // if dropped, it is asked again
+		s.out.add(wire.FramesSubject(sender), wire.AppendFrame(nil, &wire.Frame{Run: c.Run, Kind: wire.Unknown}), true) // if dropped, it is asked again
 		return
 	}
 	if r == nil || r.request.Frontend != sender {
@@ -139,7 +139,7 @@ func (s *Sender) Control(sender string, c wire.Control) {
 // NotifyWorker queues a control message to another worker; a decode worker reports the end of a
 // handle with it. It is sent once, and lost if the publish is.
 func (s *Sender) NotifyWorker(worker string, c wire.Control) {
-	if !s.notes.add(wire.ControlSubject(worker), wire.AppendControl(nil, c)) {
+	if !s.notes.add(wire.ControlSubject(worker), wire.AppendControl(nil, c), true) {
 		s.metrics.lost.Inc()
 	}
 }

@@ -32,9 +32,13 @@ type Reader struct {
 	data []byte
 }
 
+// bufferSize is what a reader takes for lines at first: it has room for dozens of events of one token, and thousands of
+// readers at once keep theirs.
+const bufferSize = 4 << 10
+
 // NewReader returns a reader of events of which none has more than limit bytes of data.
 func NewReader(r io.Reader, limit int) *Reader {
-	return &Reader{r: bufio.NewReaderSize(r, 16<<10), max: limit}
+	return &Reader{r: bufio.NewReaderSize(r, bufferSize), max: limit}
 }
 
 // Next returns the next event. io.EOF: the input ended; an event without its blank line is then

@@ -1,6 +1,8 @@
 package enginesim
 
 import (
+	"slices"
+	"strings"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -37,6 +39,21 @@ func TestEveryWordIsUniqueAndNeighboursDiffer(t *testing.T) {
 			if Token("digest", i) == Token("digest", i+j) {
 				t.Errorf("tokens %d and %d are both %q", i, i+j, Token("digest", i))
 			}
+		}
+	}
+}
+
+// Answers stand in pictures and on screens.
+func TestNoWordIsRude(t *testing.T) {
+	for n := range vocabulary {
+		word := strings.TrimSpace(vocabularyWord(n))
+		for _, part := range strings.Fields("anus arse boob coon cunt damn dick dild fag fuck genit hitler jap kike nazi negr nigg orgas paki penis piss porn puss rape retard scrot sex shit slut sperm turd twat vagin wank whor") {
+			if strings.Contains(word, part) {
+				t.Errorf("%q has %q in it", word, part)
+			}
+		}
+		if slices.Contains(strings.Fields("anal ass cum gay hell homo nude tit willy"), word) {
+			t.Errorf("%q is rude", word)
 		}
 	}
 }

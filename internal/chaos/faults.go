@@ -45,7 +45,7 @@ func (r *run) inject(ctx context.Context, f Fault) {
 	if !ok {
 		return
 	}
-	defer func() { time.AfterFunc(settling, free) }()
+	defer func() { time.AfterFunc(settlingOf(group(f.Part)), free) }()
 	i := &injected{Fault: f, begun: time.Now()}
 	r.note(i)
 	var err error

@@ -124,8 +124,8 @@ func TestStreamThatBreaksOffIsAsDescribed(t *testing.T) {
 	cfg.Sim.Faults.CutAfter = 3
 	up := startTapped(t, cfg)
 	for path, body := range map[string]string{
-		chatPath:        `{"messages":[{"role":"user","content":"hello"}],"stream":true,"ignore_eos":true,"max_tokens":50}`,
-		completionsPath: `{"prompt":"hello","stream":true,"ignore_eos":true,"max_tokens":50}`,
+		chatPath:        `{"messages":[{"role":"user","content":"hello"}],"stream":true,"ignore_eos":true,"max_tokens":2000}`,
+		completionsPath: `{"prompt":"hello","stream":true,"ignore_eos":true,"max_tokens":2000}`,
 	} {
 		resp, text, err := up.send(t, http.MethodPost, path, body)
 		if err != nil {

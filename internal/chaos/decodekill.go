@@ -76,7 +76,7 @@ func (r *run) killDecode(ctx context.Context) {
 	}
 	r.phase.Store(int32(after))
 	victim.signal(sigKill)
-	err := r.revive(ctx, victim, victim.gone(ctx, endTime))
+	err := r.revive(ctx, victim, victim.gone(ctx, r.endTime()))
 	if err == nil {
 		err = victim.await(ctx)
 	}

@@ -76,7 +76,7 @@ func (r *run) deploy() error {
 		err = errors.Join(err, r.add(&part{
 			name: name, url: "http://" + at, probe: "/readyz",
 			args: append([]string{
-				"frontend", "--listen=" + at, "--api.drain_delay=1s", "--api.drain_timeout=50s", "--router.store_body=" + strconv.Itoa(storeBody),
+				"frontend", "--listen=" + at, "--api.drain_delay=1s", "--api.drain_timeout=" + r.drainTime().String(), "--router.store_body=" + strconv.Itoa(storeBody),
 				"--router.attempts=" + strconv.Itoa(tries),
 			}, shared...),
 		}))

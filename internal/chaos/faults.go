@@ -45,19 +45,19 @@ func (r *run) inject(ctx context.Context, f Fault) {
 	if !ok {
 		return
 	}
-	defer func() { time.AfterFunc(settling, free) }()
+	defer func() { time.AfterFunc(settlingOf(group(f.Part)), free) }()
 	i := &injected{Fault: f, begun: time.Now()}
 	r.note(i)
 	var err error
 	switch _, how, _ := strings.Cut(string(f.Kind), "."); how {
 	case "kill":
 		p.signal(sigKill)
-		err = p.gone(ctx, endTime)
+		err = p.gone(ctx, r.endTime())
 		sleep(ctx, f.For)
 		err = r.revive(ctx, p, err)
 	case "drain":
 		p.signal(sigTerm)
-		err = p.gone(ctx, endTime)
+		err = p.gone(ctx, r.endTime())
 		sleep(ctx, f.For)
 		err = r.revive(ctx, p, err)
 	case "stop":
@@ -110,13 +110,19 @@ func (r *run) revive(ctx context.Context, p *part, stuck error) error {
 	if stuck != nil && ctx.Err() == nil {
 		r.broken("%v", stuck)
 		p.signal(sigKill)
-		stuck = p.gone(ctx, endTime)
+		stuck = p.gone(ctx, r.endTime())
 	}
 	if stuck != nil {
 		return stuck
 	}
 	return p.start()
 }
+
+// drainTime is how long a frontend that is asked to end waits for its requests: longer than any may be silent.
+func (r *run) drainTime() time.Duration { return r.cfg.Patience + 30*time.Second }
+
+// endTime is how long a part that is asked to end may take.
+func (r *run) endTime() time.Duration { return r.drainTime() + 30*time.Second }
 
 // note enters a fault into the books.
 func (r *run) note(i *injected) {

@@ -23,7 +23,6 @@ const (
 	askEvery  = 50 * time.Millisecond // between two questions whether a part is up
 	askTime   = time.Second           // of one such question
 	startTime = time.Minute           // until a part is up; the machine may be busy
-	endTime   = time.Minute           // for a part that is asked to end
 )
 
 // part is one process of the deployment, over all its lives.

@@ -59,7 +59,7 @@ func Run(ctx context.Context, cfg Config, progress func(string)) (*Report, error
 		cfg: cfg, starter: newStarter(), byName: map[string]*part{}, spares: map[string]*semaphore.Weighted{}, doors: map[*part]bool{},
 		operator: &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}, clients: &http.Client{Transport: transport},
 	}
-	// The NATS server has no spare, and comes back.
+	r.spares["nats"] = semaphore.NewWeighted(1) // it has no spare, and comes back
 	for role, n := range map[string]int{"frontend": cfg.Frontends, "prefill": cfg.Prefill, "decode": cfg.Decode} {
 		if n > 1 {
 			r.spares[role] = semaphore.NewWeighted(int64(n - 1))

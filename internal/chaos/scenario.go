@@ -55,7 +55,7 @@ func (r *run) restart(ctx context.Context, u *unit) error {
 		r.note(i)
 		faults = append(faults, i)
 		r.byName[name].signal(sigTerm)
-		if err := r.byName[name].gone(ctx, endTime); err != nil {
+		if err := r.byName[name].gone(ctx, r.endTime()); err != nil {
 			return err
 		}
 	}

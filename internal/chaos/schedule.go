@@ -65,6 +65,9 @@ const (
 	quietStart = 2 * time.Second // before the first fault
 	// settling is how long a part that comes back does not count as one that works.
 	settling = 3 * time.Second
+	// natsSettling is the same of the NATS server, which has no spare: what was on its way when it ended comes again after
+	// seconds, and would never if it ended again by then each time.
+	natsSettling = 6 * time.Second
 )
 
 // unit is what can be broken without breaking the promise's condition, as long as another unit of its group works.
@@ -123,10 +126,18 @@ func plan(c *Config) []Fault {
 			continue
 		}
 		u := free[rng.IntN(len(free))]
-		u.busy = at + lasts + settling
+		u.busy = at + lasts + settlingOf(u.group)
 		faults = append(faults, Fault{Kind: kind, Part: u.parts[what], At: at, For: lasts})
 	}
 	return faults
+}
+
+// settlingOf is how long a unit of a group does not count as one that works when it has come back.
+func settlingOf(group string) time.Duration {
+	if group == "nats" {
+		return natsSettling
+	}
+	return settling
 }
 
 // spare tells whether another unit of u's group works; the NATS server is alone and comes back.

@@ -33,6 +33,7 @@ type Timing struct {
 type Answer struct {
 	c     *call
 	taken []piece // from the call, all that there were at once; for the one goroutine that reads
+	read  int     // how many of them Next has returned
 }
 
 // Next returns the next SSE event's data of a streaming answer, or the next piece of a unary one,
@@ -42,11 +43,11 @@ type Answer struct {
 func (a *Answer) Next(ctx context.Context) ([]byte, error) {
 	c := a.c
 	for {
-		if len(a.taken) > 0 {
+		if a.read < len(a.taken) {
 			return a.shift(), nil
 		}
 		c.mu.Lock()
-		a.taken = c.take(a.taken)
+		a.taken, a.read = c.take(a.taken), 0
 		state, err, again, attempt := c.state, c.err, c.again, c.attempt
 		c.mu.Unlock()
 		switch {
@@ -71,10 +72,10 @@ func (a *Answer) Next(ctx context.Context) ([]byte, error) {
 // shift returns the first of the taken pieces. The worker may send more once the last one of a run is on its way to
 // the client.
 func (a *Answer) shift() []byte {
-	p := a.taken[0]
-	a.taken[0] = piece{}
-	a.taken = a.taken[1:]
-	if p.run != (relay.RunID{}) && (len(a.taken) == 0 || a.taken[0].run != p.run) {
+	p := a.taken[a.read]
+	a.taken[a.read] = piece{}
+	a.read++
+	if p.run != (relay.RunID{}) && (a.read == len(a.taken) || a.taken[a.read].run != p.run) {
 		a.c.r.deps.Receiver.Consumed(p.run, p.seq)
 	}
 	return p.data
@@ -83,7 +84,7 @@ func (a *Answer) shift() []byte {
 // More tells whether Next would return at once with a piece or the end of a whole answer: whoever writes pieces need not
 // send each of them by itself. Before an error it is false: what came is sent first.
 func (a *Answer) More() bool {
-	if len(a.taken) > 0 {
+	if a.read < len(a.taken) {
 		return true
 	}
 	a.c.mu.Lock()
@@ -91,10 +92,10 @@ func (a *Answer) More() bool {
 	return len(a.c.pieces) > 0 || a.c.state == Done
 }
 
-// take returns all pieces and keeps the memory of an empty slice for the next ones. It needs the lock.
-func (c *call) take(empty []piece) []piece {
+// take returns all pieces and keeps the memory of those that were read for the next ones. It needs the lock.
+func (c *call) take(read []piece) []piece {
 	all := c.pieces
-	c.pieces, c.pending = empty, 0
+	c.pieces, c.pending = read[:0], 0
 	return all
 }
 

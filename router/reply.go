@@ -88,12 +88,12 @@ func (c *call) prefilling(id relay.RunID, f *wire.Frame, now time.Time) (_ bool,
 	return true, after
 }
 
-// placed notes a dispatcher's decision, for the records.
-func (c *call) placed(f *wire.Frame) {
-	var a wire.Assignment
+// placed reads a dispatcher's decision, and notes it for the records.
+func (c *call) placed(f *wire.Frame) (a wire.Assignment) {
 	if json.Unmarshal(f.Payload, &a) == nil && a.Place != "" {
 		c.timing.Place, c.timing.Why, c.timing.Dispatch = string(a.Place), a.Why, a.Waited
 	}
+	return a
 }
 
 // taken notes that a worker has the request.
@@ -142,12 +142,10 @@ func (c *call) decoding(id relay.RunID, f *wire.Frame, now time.Time) (bool, fun
 	if old != (relay.RunID{}) && (!c.whole || c.came) {
 		return false, nil
 	}
-	var a wire.Assignment
-	_ = json.Unmarshal(f.Payload, &a)
+	a := c.placed(f)
 	c.whole, c.next, c.lapse = a.Place == wire.PlaceWhole, "", time.Time{}
 	c.split = c.split || !c.whole
 	c.timing.Whole = c.whole
-	c.placed(f)
 	c.taken(now)
 	c.to(Decoding, now, id.Worker)
 	c.dropPieces()

@@ -68,14 +68,19 @@ func (b *Bus) Answer(subject string, handle func(req []byte) (reply []byte, err 
 }
 
 func (b *Bus) subscribe(subject string, handle nats.MsgHandler) (stop func(), err error) {
-	sub, err := b.nc.Subscribe(subject, handle)
+	_, stop, err = b.listen(subject, handle)
+	return stop, err
+}
+
+func (b *Bus) listen(subject string, handle nats.MsgHandler) (sub *nats.Subscription, stop func(), err error) {
+	sub, err = b.nc.Subscribe(subject, handle)
 	if err != nil {
-		return nil, fmt.Errorf("subscribe to %s: %w", subject, err)
+		return nil, nil, fmt.Errorf("subscribe to %s: %w", subject, err)
 	}
 	if err := errors.Join(sub.SetPendingLimits(b.cfg.PendingMessages, b.cfg.PendingBytes), b.nc.FlushTimeout(b.cfg.RequestTimeout)); err != nil {
-		return nil, fmt.Errorf("subscribe to %s: %w", subject, errors.Join(err, sub.Unsubscribe()))
+		return nil, nil, fmt.Errorf("subscribe to %s: %w", subject, errors.Join(err, sub.Unsubscribe()))
 	}
-	return func() {
+	return sub, func() {
 		if err := sub.Unsubscribe(); err != nil && !errors.Is(err, nats.ErrConnectionClosed) && !errors.Is(err, nats.ErrBadSubscription) {
 			b.log.Warn("subscription not ended", slog.String("subject", subject), slog.Any("error", err))
 		}

@@ -16,10 +16,19 @@ import (
 // errNotForwarded is returned by Reclaim of a delivery that this process still holds.
 var errNotForwarded = errors.New("delivery was not forwarded")
 
-// Forward hands the delivery over to whoever receives on subject, with job in place of its own. From
-// then on it is the receiver's to keep alive and to settle; one that is not received comes again
+// Forward hands the delivery over to whoever receives on subject, with job in place of its own, which is the receiver's
+// from then on. The delivery is the receiver's to keep alive and to settle; one that is not received comes again
 // after ack_wait, or when Reclaim is called. After an error this process still holds the delivery.
 func (d *Delivery[J]) Forward(subject string, job *J) error {
+	if here, ok := d.queue.here.Load(subject); ok {
+		if !d.settled.CompareAndSwap(false, true) {
+			return fmt.Errorf("forward job of %s: %w", d.queue.name, ErrSettled)
+		}
+		d.forwarded.Store(true)
+		d.queue.forget(d)
+		here.(func(ack string, job *J))(d.ack, job)
+		return nil
+	}
 	m, err := d.queue.encode(job)
 	if err != nil {
 		return err
@@ -50,26 +59,42 @@ func (d *Delivery[J]) Reclaim() error {
 	return nil
 }
 
-// Receive calls handle for each delivery that is forwarded to subject, one after the other. They are
+// Receive calls handle for each delivery that is forwarded to subject: one after the other for those of other processes,
+// and within Forward for those of this one, so it must not block. Nobody else may receive on subject. Deliveries are
 // kept alive like fetched ones. stop does not wait for a call of handle that is under way.
 func (q *Queue[J]) Receive(subject string, handle func(*Delivery[J])) (stop func(), err error) {
-	return q.bus.subscribe(subject, func(m *nats.Msg) {
-		m.Reply = m.Header.Get(wire.AckHeader) // as if it had come from the server
+	unreadable := func(err error) {
+		q.bus.metrics.undecodable.WithLabelValues(q.name).Inc()
+		q.log.Error("forwarded message is no job", slog.String("subject", subject), slog.Any("error", err))
+	}
+	take := func(m *nats.Msg, job J) {
 		meta, err := m.Metadata()
-		var job J
-		if err == nil {
-			job, err = q.decode(wire.Message{Header: m.Header, Data: m.Data})
-		}
 		if err != nil {
-			q.bus.metrics.undecodable.WithLabelValues(q.name).Inc()
-			q.log.Error("forwarded message is no job", slog.String("subject", m.Subject), slog.Any("error", err))
+			unreadable(err)
 			return
 		}
 		handle(q.inHand(job, meta.NumDelivered, meta.Timestamp, m.Reply, forwarded{m}))
+	}
+	sub, unsubscribe, err := q.bus.listen(subject, func(m *nats.Msg) {
+		m.Reply = m.Header.Get(wire.AckHeader) // as if it had come from the server
+		job, err := q.decode(wire.Message{Header: m.Header, Data: m.Data})
+		if err != nil {
+			unreadable(err)
+			return
+		}
+		take(m, job)
 	})
+	if err != nil {
+		return nil, err
+	}
+	q.here.Store(subject, func(ack string, job *J) { take(&nats.Msg{Subject: subject, Reply: ack, Sub: sub}, *job) })
+	return func() {
+		q.here.Delete(subject)
+		unsubscribe()
+	}, nil
 }
 
-// forwarded is a message that came by way of another process.
+// forwarded is a message that was fetched by another, maybe in another process.
 type forwarded struct{ m *nats.Msg }
 
 func (f forwarded) DoubleAck(ctx context.Context) error { return f.m.AckSync(nats.Context(ctx)) }

@@ -35,9 +35,18 @@ func (f *fixture) receive(b *bus.Bus, subject string) <-chan *bus.Delivery[wire.
 }
 
 func TestForwardedJobIsTheReceiversToSettle(t *testing.T) {
+	for _, own := range []bool{false, true} {
+		t.Run(map[bool]string{false: "another process", true: "the same process"}[own], func(t *testing.T) { forwardAndSettle(t, own) })
+	}
+}
+
+func forwardAndSettle(t *testing.T, own bool) {
 	inBubble(t, nil, func(f *fixture) {
-		worker := f.second("worker")
-		defer worker.Close()
+		worker := f.bus
+		if !own {
+			worker = f.second("worker")
+			defer worker.Close()
+		}
 		got := f.receive(worker, wire.AssignSubject("w1"))
 		f.publish(job("m", 1))
 		d := f.one("m")
@@ -45,6 +54,9 @@ func TestForwardedJobIsTheReceiversToSettle(t *testing.T) {
 		assigned.Assignment = &wire.Assignment{Place: wire.PlaceSplit, Decode: "d1", Dispatcher: "f1", Why: "split"}
 		if err := d.Forward(wire.AssignSubject("w1"), &assigned); err != nil {
 			t.Fatal(err)
+		}
+		if own && len(got) == 0 {
+			t.Error("a job that this process forwards to itself goes by way of the server")
 		}
 		var r *bus.Delivery[wire.PrefillJob]
 		select {

@@ -67,6 +67,8 @@ type Queue[J any] struct {
 	handle    jetstream.Stream
 	consumers map[string]jetstream.Consumer // by key; as many as this process serves
 	open      map[*Delivery[J]]struct{}
+
+	here sync.Map // func(ack string, job *J) by subject: of Receive, for what this process forwards
 }
 
 func newQueue[J any](b *Bus, spec queueSpec[J]) *Queue[J] {

@@ -6,7 +6,8 @@
 // until the Receiver says that it came, sends again what it is asked for or hears nothing of
 // (go-back-N), and stops a run whose client reads too slowly, and only that one, when a window of
 // unconsumed bytes is full. Both halves gather what they have for one destination while the last
-// publish is under way and send it as one batch.
+// publish is under way, and up to half a millisecond longer unless something is urgent, and send it
+// as one batch.
 //
 // Package relay knows no NATS, no engine and no policy: which run of a request counts, and when a
 // request is over, is the router's business.

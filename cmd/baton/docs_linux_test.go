@@ -60,20 +60,20 @@ func free(t *testing.T, n int) (ports []string) {
 
 // The commands of the pages for beginners do what the pages say. They run as they stand there, but with other ports.
 func TestCommandsOfDocs(t *testing.T) {
-	for _, page := range []string{"README.md", "docs/getting-started.md"} {
+	for _, page := range pagesThatRun {
 		t.Run(page, func(t *testing.T) {
 			commands, output := consoleOf(t, filepath.Join("../..", page))
 			if len(commands) < 2 {
 				t.Fatalf("the page has %d commands", len(commands))
 			}
-			ports := free(t, 4)
-			other := strings.NewReplacer("bin/baton", filepath.Join(t.TempDir(), "baton"), ":8000", ":"+ports[0], ":8100", ":"+ports[1], ":8200", ":"+ports[2])
+			ports := free(t, 5)
+			other := strings.NewReplacer("bin/baton", filepath.Join(t.TempDir(), "baton"), ":8000", ":"+ports[0], ":8100", ":"+ports[1], ":8200", ":"+ports[2], ":4222", ":"+ports[3], ":9090", ":"+ports[4])
 			ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
 			defer cancel()
 			shell := exec.CommandContext(ctx, "bash", "-c", other.Replace(strings.Join(commands, "\n")))
 			shell.Dir = "../.."
 			nats := "127.0.0.1:" + ports[3]
-			shell.Env = append(os.Environ(), "BATON_API_LISTEN=127.0.0.1:"+ports[0], "BATON_NATS_URL=nats://"+nats, "BATON_NATS_SERVER_LISTEN="+nats, "BATON_LOG_LEVEL=warn")
+			shell.Env = append(os.Environ(), "BATON_API_LISTEN=127.0.0.1:"+ports[0], "BATON_UP_UI=127.0.0.1:"+ports[4], "BATON_NATS_URL=nats://"+nats, "BATON_NATS_SERVER_LISTEN="+nats, "BATON_LOG_LEVEL=warn")
 			shell.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 			end := func() error { return syscall.Kill(-shell.Process.Pid, syscall.SIGKILL) }
 			shell.Cancel = end

@@ -80,7 +80,12 @@ func (c *checked) prefill(ctx context.Context) error {
 		c.log.WarnContext(ctx, "engine not checked yet", slog.String("engine", c.url), slog.Any("error", err))
 		return err
 	}
-	if _, err = c.connector.HandleFrom(answer); err != nil {
+	_, err = c.connector.HandleFrom(answer)
+	if err != nil && !errors.Is(err, kvtransfer.ErrNoHandle) { // what cannot be read tells of no connector, missing or not
+		c.log.WarnContext(ctx, "engine not checked yet", slog.String("engine", c.url), slog.Any("error", err))
+		return err
+	}
+	if err != nil {
 		return fmt.Errorf("%w: %s answers a prefill without a KV handle, so requests would be prefilled twice: start it with %s: %w", errUnfit, c.url, c.start(0), err)
 	}
 	c.log.InfoContext(ctx, "engine checked", slog.String("engine", c.url), slog.String("model", c.model))

@@ -55,6 +55,7 @@ func TestCheckOfAnEngine(t *testing.T) {
 	}{
 		{name: "prefill", engine: foreign{status: 200, prefill: withHandle}, role: wire.RolePrefill},
 		{name: "prefill without a connector", engine: foreign{status: 200, prefill: `{"kv_transfer_params":null}`}, role: wire.RolePrefill, unfit: true},
+		{name: "prefill with an answer that cannot be read", engine: foreign{status: 200, prefill: `<html>`}, role: wire.RolePrefill, again: true, log: "not checked yet"},
 		{name: "prefill that takes no completions", engine: foreign{status: 404, prefill: `{}`}, role: wire.RolePrefill, log: "refused the prompt"},
 		{name: "prefill that fails", engine: foreign{status: 500, prefill: `{}`}, role: wire.RolePrefill, again: true, log: "not checked yet"},
 		{name: "lease that cannot be known", engine: foreign{status: 200, prefill: withHandle}, role: wire.RolePrefill, lease: 90500 * time.Millisecond, log: `kv_lease_duration\":91`},

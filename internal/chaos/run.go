@@ -138,6 +138,7 @@ const tellEvery = time.Minute
 
 // tell says how a long run goes, until ctx ends.
 func (r *run) tell(ctx context.Context, progress func(string)) {
+	told := 0
 	for sleep(ctx, tellEvery) {
 		r.mu.Lock()
 		failed := 0
@@ -146,8 +147,13 @@ func (r *run) tell(ctx context.Context, progress func(string)) {
 		}
 		line := fmt.Sprintf("%s: %d faults, %d requests have ended, %d of them failed; the promise was broken otherwise %d times",
 			time.Since(r.begun).Round(time.Second), len(r.faults), r.report.Requests, failed, len(r.report.Broken))
+		broken := r.report.Broken[told:]
+		told = len(r.report.Broken)
 		r.mu.Unlock()
 		progress(line)
+		for _, b := range broken {
+			progress("BROKEN  " + b)
+		}
 	}
 }
 

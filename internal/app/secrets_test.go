@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/baton-llm/baton/internal/enginesim"
 )
 
 // Whatever happens to a request, its prompt, its answer and the keys that it came with are in no log, neither
@@ -13,7 +15,7 @@ import (
 func TestLogsHoldNoPromptsAndNoKeys(t *testing.T) {
 	for _, level := range []string{"INFO", "DEBUG"} {
 		t.Run(level, func(t *testing.T) {
-			const prompt, engineKey = "marker-of-a-prompt", "marker-of-an-engines-key"
+			const prompt, engineKey, header, query = "marker-of-a-prompt", "marker-of-an-engines-key", "marker-of-a-header", "marker-of-a-query"
 			keysFile := filepath.Join(t.TempDir(), "keys.yaml")
 			key := newKey(t, keysFile, "acme")
 			cfg := quick()
@@ -23,7 +25,7 @@ func TestLogsHoldNoPromptsAndNoKeys(t *testing.T) {
 			cfg.API.Auth.KeysFile, cfg.Engine.APIKey, cfg.Sim.APIKey = keysFile, engineKey, engineKey
 			var logs logBuffer
 			base, d := startUpLogging(t, cfg, network{listen: net.Listen}, &logs)
-			client := &http.Client{Transport: bearer{key, http.DefaultTransport}}
+			client := &http.Client{Transport: bearer{key, telltale{header}}}
 			body := chatBody(cfg.Sim.Model, prompt+" "+words(1000), 5)
 			answer, err := streamChat(t.Context(), client, base, body)
 			if err != nil {
@@ -41,16 +43,44 @@ func TestLogsHoldNoPromptsAndNoKeys(t *testing.T) {
 			if _, err := streamChat(t.Context(), stranger, base, body); err == nil {
 				t.Error("another's key was taken")
 			}
+			if _, err := streamChat(t.Context(), client, base+"/"+query+"?key="+query+"&rest=", body); err == nil { // the path follows
+				t.Error("a path that is none was taken")
+			}
+			for what, f := range map[string]enginesim.Faults{
+				"an error of the engine": {Status: 500}, "a refusal of the engine": {Status: 400}, "garbage": {Garbage: true}, "a stream that is cut": {CutAfter: 2},
+				"a dead core": {Dead: true},
+			} {
+				for _, s := range d.engines {
+					s.engine.SetFaults(f)
+				}
+				if _, err := streamChat(t.Context(), client, base, strings.Replace(body, `"max_tokens":5`, `"max_tokens":50`, 1)); err == nil {
+					t.Errorf("%s: no error", what)
+				}
+			}
+			for _, s := range d.engines {
+				s.engine.SetFaults(enginesim.Faults{})
+			}
 			nothingHeld(t, d)
 			said := logs.String()
 			if !strings.Contains(said, "level=INFO") {
 				t.Fatalf("nothing is logged:\n%s", said)
 			}
-			for what, secret := range map[string]string{"prompt": prompt, "answer": answer, "key": key, "engine's key": engineKey} {
+			for what, secret := range map[string]string{"prompt": prompt, "answer": answer, "key": key, "engine's key": engineKey, "header": header, "query": query} {
 				if strings.Contains(said, secret) {
 					t.Errorf("the log holds the %s:\n%s", what, said)
 				}
 			}
 		})
 	}
+}
+
+// telltale sends headers with what must stay between client and server.
+type telltale struct{ value string }
+
+// RoundTrip implements http.RoundTripper.
+func (s telltale) RoundTrip(r *http.Request) (*http.Response, error) {
+	for _, name := range []string{"Cookie", "X-Api-Key", "Proxy-Authorization", "X-Forwarded-Authorization", "X-Baton-Unknown"} {
+		r.Header.Set(name, s.value)
+	}
+	return http.DefaultTransport.RoundTrip(r)
 }

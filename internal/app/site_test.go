@@ -246,6 +246,7 @@ func TestWorkersDrainUnderLoad(t *testing.T) {
 				if err := g.Wait(); err != nil {
 					t.Error(err)
 				}
+				synctest.Wait() // a client has its last byte before its request is counted
 				if n := metric(t, s.d.proc.reg, "baton_requests_total", "done"); n != 80 {
 					t.Errorf("%v requests are done, want 80", n)
 				}

@@ -46,17 +46,17 @@ func quick() Config {
 }
 
 // startUp runs `baton up` and returns its base URL and the deployment.
-func startUp(t *testing.T, cfg Config) (string, *deployment) {
+func startUp(t testing.TB, cfg Config) (string, *deployment) {
 	t.Helper()
 	return startUpOn(t, cfg, network{listen: net.Listen})
 }
 
-func startUpOn(t *testing.T, cfg Config, on network) (string, *deployment) {
+func startUpOn(t testing.TB, cfg Config, on network) (string, *deployment) {
 	t.Helper()
 	return startUpLogging(t, cfg, on, t.Output())
 }
 
-func startUpLogging(t *testing.T, cfg Config, on network, logs io.Writer) (string, *deployment) {
+func startUpLogging(t testing.TB, cfg Config, on network, logs io.Writer) (string, *deployment) {
 	t.Helper()
 	if err := cfg.Validate(); err != nil {
 		t.Fatal(err)

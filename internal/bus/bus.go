@@ -46,8 +46,10 @@ type Bus struct {
 	owner   bool                  // of what is at the server: it updates what exists
 	denied  atomic.Pointer[error] // the server's last word on a missing permission
 
-	line  line
-	local sync.Map // func(data []byte) by subject: of SubscribeOwn
+	clock  clock
+	skewed atomic.Bool // and the log has it
+	line   line
+	local  sync.Map // func(data []byte) by subject: of SubscribeOwn
 
 	stop   context.CancelFunc // ends the keep-alive goroutines
 	owned  sync.WaitGroup
@@ -62,7 +64,7 @@ func Dial(ctx context.Context, cfg Config, name string, inproc nats.InProcessCon
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, cfg.ConnectTimeout, fmt.Errorf("no success within nats.connect_timeout %v", cfg.ConnectTimeout))
 	defer cancel()
-	b := &Bus{cfg: cfg, log: log, metrics: newMetrics(reg), stop: func() {}, closed: make(chan struct{})}
+	b := &Bus{cfg: cfg, log: log, metrics: newMetrics(reg), stop: func() {}, closed: make(chan struct{}), clock: clock{now: time.Now}}
 	if err := b.dial(ctx, cmp.Or(cfg.Name, name), inproc); err != nil {
 		return nil, fmt.Errorf("connect to NATS at %s: %w", cfg.where(inproc), err)
 	}
@@ -103,18 +105,21 @@ func connect(ctx context.Context, cfg Config, name string, owner bool, inproc na
 	ctx, b.stop = context.WithCancel(context.WithoutCancel(ctx))
 	b.owned.Go(func() { b.prefill.keepAlive(ctx) })
 	b.owned.Go(func() { b.decode.keepAlive(ctx) })
+	b.owned.Go(func() { b.keepTime(ctx) })
 	return b, nil
 }
 
 // queues are both queues of the bus; nothing of them need be at the server yet.
 func (b *Bus) queues() (*Queue[wire.PrefillJob], *Queue[wire.DecodeJob]) {
 	cfg := &b.cfg
+	encodePrefill, decodePrefill := timed(&b.clock, wire.PrefillJob.At, (*wire.PrefillJob).Encode, wire.DecodePrefillJob)
+	encodeDecode, decodeDecode := timed(&b.clock, wire.DecodeJob.At, (*wire.DecodeJob).Encode, wire.DecodeDecodeJob)
 	prefill := newQueue(b, queueSpec[wire.PrefillJob]{
 		name: prefillQueue, stream: wire.PrefillStream, subjects: wire.PrefillSubjects, cfg: cfg.Prefill,
 		maxBytes: cfg.maxBytes(cfg.Prefill.MaxBytes, 1<<30, 4<<30),
 		filter:   wire.PrefillFilter, pinned: true,
 		subject: func(j *wire.PrefillJob) string { return wire.PrefillSubject(j.Model, j.Class) },
-		encode:  (*wire.PrefillJob).Encode, decode: wire.DecodePrefillJob,
+		encode:  encodePrefill, decode: decodePrefill,
 	})
 	decode := newQueue(b, queueSpec[wire.DecodeJob]{
 		name: decodeQueue, stream: wire.DecodeStream, subjects: wire.DecodeSubjects, cfg: cfg.Decode,
@@ -128,7 +133,7 @@ func (b *Bus) queues() (*Queue[wire.PrefillJob], *Queue[wire.DecodeJob]) {
 			}
 			return at
 		},
-		encode: (*wire.DecodeJob).Encode, decode: wire.DecodeDecodeJob,
+		encode: encodeDecode, decode: decodeDecode,
 	})
 	return prefill, decode
 }
@@ -143,7 +148,7 @@ func (b *Bus) open(ctx context.Context) error {
 		return err
 	}
 	try := func() error {
-		for _, step := range []func(context.Context) error{account, b.prefill.ensure, b.decode.ensure, b.openBodies} {
+		for _, step := range []func(context.Context) error{account, b.prefill.ensure, b.decode.ensure, b.openBodies, b.look} {
 			bounded, cancel := b.bound(ctx)
 			err := step(bounded)
 			cancel()

@@ -24,6 +24,7 @@ type metrics struct {
 	connected     prometheus.Gauge
 	reconnects    prometheus.Counter
 	slowConsumers prometheus.Counter
+	skew          prometheus.Gauge
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -45,6 +46,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		connected:     f.NewGauge(prometheus.GaugeOpts{Name: "baton_bus_connected", Help: "1 while this process has a connection to NATS."}),
 		reconnects:    f.NewCounter(prometheus.CounterOpts{Name: "baton_bus_reconnects_total", Help: "Connections to NATS made again."}),
 		slowConsumers: f.NewCounter(prometheus.CounterOpts{Name: "baton_bus_slow_consumers_total", Help: "Times a subscription began to lose messages."}),
+		skew:          f.NewGauge(prometheus.GaugeOpts{Name: "baton_bus_clock_skew_seconds", Help: "How far the NATS server's clock is ahead of this process's; jobs are corrected for it."}),
 	}
 }
 

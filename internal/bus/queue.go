@@ -343,7 +343,7 @@ func (q *Queue[J]) deliver(ctx context.Context, msg jetstream.Msg) *Delivery[J] 
 func (q *Queue[J]) inHand(job J, deliveries uint64, published time.Time, ack string, msg message) *Delivery[J] {
 	d := &Delivery[J]{
 		Job: job, Deliveries: int(deliveries), Last: deliveries >= uint64(q.cfg.MaxDeliver),
-		Queued: max(0, time.Since(published)), ack: ack, msg: msg, queue: q,
+		Queued: max(0, time.Since(q.bus.clock.inward(published))), ack: ack, msg: msg, queue: q,
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()

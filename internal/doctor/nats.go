@@ -24,6 +24,8 @@ const (
 	leastMajor, leastMinor = 2, 11
 	// slowTrip is a round trip that clients notice: each token crosses NATS, and each request several times.
 	slowTrip = 10 * time.Millisecond
+	// muchSkew is a difference of clocks that people who compare logs notice.
+	muchSkew = 2 * time.Second
 	// smallPayload is less than a job with its prefix hashes and an inline body may have.
 	smallPayload = 256 << 10
 	// nearlyFull is the part of a queue's limit from which it counts as such.
@@ -91,6 +93,9 @@ func streams(ctx context.Context, r *Report, s *Subject, b *bus.Bus) {
 		most = "at most " + bytes(space.Most)
 	}
 	r.ok(aboutNATS, fmt.Sprintf("JetStream in %s: %s used, %s reserved, %s", kind, bytes(int64(space.Used)), bytes(int64(space.Reserved)), most))
+	if skew, err := b.Skew(ctx); err == nil && skew.Abs() >= muchSkew {
+		r.warn(aboutNATS, fmt.Sprintf("the server's clock is %s from this machine's; deadlines and leases are corrected for it, times in logs and traces are not", short(skew.Abs())), "run an NTP client on every machine")
+	}
 	all, err := b.Standings(ctx)
 	if err != nil {
 		r.problem(aboutStreams, err.Error(), "give the user what baton nats permissions prints")

@@ -46,6 +46,12 @@ type Request struct {
 	Traceparent  string    `json:"traceparent,omitzero"` // of the span that published the job
 }
 
+// at returns the request with each instant in it changed by by.
+func (r Request) at(by func(time.Time) time.Time) Request {
+	r.Admitted, r.Deadline = by(r.Admitted), by(r.Deadline)
+	return r
+}
+
 // PrefillJob is a request in the queue of all that has not begun. A dispatcher assigns it to a
 // worker, which computes the prompt's KV cache and, unless the job is split, the answer.
 type PrefillJob struct {
@@ -70,6 +76,23 @@ type DecodeJob struct {
 	Assignment *Assignment        `json:"assignment,omitzero"`
 	Handle     *kvtransfer.Handle `json:"handle,omitempty"` // nil exactly if Whole
 	Body       []byte             `json:"-"`                // nil: in BodyBucket if BodyRef is set, else ask BodySubject(Frontend)
+}
+
+// At returns a job like j with each instant in it changed by by, as from one clock to another.
+func (j PrefillJob) At(by func(time.Time) time.Time) PrefillJob {
+	j.Request = j.at(by)
+	return j
+}
+
+// At returns a job like j with each instant in it changed by by. Its handle is another.
+func (j DecodeJob) At(by func(time.Time) time.Time) DecodeJob {
+	j.Request = j.at(by)
+	if j.Handle != nil {
+		h := *j.Handle
+		h.Issued, h.Expires = by(h.Issued), by(h.Expires)
+		j.Handle = &h
+	}
+	return j
 }
 
 // BodyRequest asks a frontend for the body of one of its requests; the answer's payload is the

@@ -3,6 +3,7 @@ package deploytest
 import (
 	"fmt"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -138,4 +139,21 @@ func TestEnginesOutliveTheirWorkers(t *testing.T) {
 			}
 		}
 	})
+}
+
+// The keys of operators are where the frontend looks for them.
+func TestOperatorsKeysAreMounted(t *testing.T) {
+	objects := release{name: "b", namespace: "n", set: []string{"auth.adminSecret=ops"}}.objects(t)
+	pod := &find[*apps.Deployment](t, objects, "b-frontend").Spec.Template.Spec
+	file := settings(t, configFile(t, objects), "frontend", &pod.Containers[0]).API.AdminKeysFile
+	at := slices.IndexFunc(pod.Containers[0].VolumeMounts, func(m core.VolumeMount) bool { return m.MountPath == path.Dir(file) && m.SubPath == "" })
+	if at < 0 || path.Base(file) != "admin.yaml" {
+		t.Fatalf("api.admin_keys_file is %q, which no volume has", file)
+	}
+	mount := pod.Containers[0].VolumeMounts[at]
+	if v := slices.IndexFunc(pod.Volumes, func(v core.Volume) bool {
+		return v.Name == mount.Name && v.Secret != nil && v.Secret.SecretName == "ops"
+	}); v < 0 || !mount.ReadOnly {
+		t.Errorf("%s is not the Secret's: %+v", mount.MountPath, pod.Volumes)
+	}
 }

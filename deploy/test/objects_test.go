@@ -25,6 +25,7 @@ var matrix = map[string]release{
 	"external NATS":      {name: "b", namespace: "n", set: []string{`nats.builtin.enabled=false,nats.url=tls://a.example:4222\,nats://b.example,nats.credsSecret=creds,nats.tlsSecret=ca,nats.streamReplicas=3`}},
 	"open NATS":          {name: "b", namespace: "n", set: []string{"nats.builtin.enabled=false,nats.url=nats://nats.nats:4222"}},
 	"keys file":          {name: "b", namespace: "n", set: []string{"auth.mode=keysFile,auth.existingSecret=keys,frontend.tlsSecret=tls"}},
+	"operators":          {name: "b", namespace: "n", set: []string{"auth.adminSecret=ops"}},
 	"own key":            {name: "b", namespace: "n", set: []string{"auth.existingSecret=key,frontend.toolbox.enabled=true,model.tokenSecret=hf"}},
 	"autoscaling":        {name: "b", namespace: "n", set: []string{"autoscaling.enabled=true,frontend.autoscaling.enabled=true"}},
 	"monitoring":         {name: "b", namespace: "n", set: []string{"metrics.serviceMonitor.enabled=true,metrics.serviceMonitor.labels.release=p"}},
@@ -39,7 +40,7 @@ var matrix = map[string]release{
 }
 
 // given are Secrets and claims that releases of the matrix name and do not make.
-var given = []string{"nats-tls", "nats-users", "creds", "ca", "keys", "tls", "key", "hf", "hf-token", "e", "models", "t"}
+var given = []string{"nats-tls", "nats-users", "creds", "ca", "keys", "ops", "tls", "key", "hf", "hf-token", "e", "models", "t"}
 
 func eachRelease(t *testing.T, test func(t *testing.T, objects []object)) {
 	t.Helper()

@@ -72,7 +72,7 @@ export class Chart {
         lines.map((l) => [h("path", { class: `line ${l.cls}`, d: this.path(l.values, x, y) }), h("path", { class: `dots ${l.cls}`, d: this.dots(l.values, x, y) })]),
         at !== null && h("line", { class: "cursor", x1: x(at), x2: x(at), y1: pad.top, y2: height - pad.bottom }),
         quiet && h("text", { class: "tick", x: (pad.left + width) / 2, y: y(top * 0.75) + 4, "text-anchor": "middle" }, "No request ended in the last five minutes")),
-      h("p", { class: "facts" }, at === null ? this.note(this.state) : `${Math.round((n - 1 - at) * series.step_seconds)} s ago`),
+      h("p", { class: "facts" }, at === null ? this.note(this.state) : `${Math.round((n - 1 - at) * series.step_seconds)}\u00a0s ago`),
     ]);
   }
 

@@ -77,7 +77,7 @@ export function flow(state) {
   const pure = state.workers.some((w) => w.role !== "both") || !both;
   return [
     h("div", { key: "lane", class: pure ? "lane" : "lane short" },
-      h("div", { key: "front", class: "stop" }, h("h3", {}, state.frontends.length > 1 ? "Frontends" : "Frontend"),
+      h("div", { key: "front", class: "stop front" }, h("h3", {}, state.frontends.length > 1 ? "Frontends" : "Frontend"),
         h("ul", { class: "workers" }, state.frontends.map((f) => h("li", { key: f.id, class: `worker ${f.state}` },
           h("div", { class: "worker-name", title: f.id }, lamp(f.state), h("b", {}, name(f)), f.state === "ready" ? h("span", { class: "hidden" }, " ready") : h("em", {}, f.state)),
           f.id === state.frontend.id ? h("div", { class: "worker-facts" }, h("span", {}, `${count(state.requests.in_flight)} in flight`)) : null,

@@ -71,6 +71,7 @@ podAntiAffinity:
   "drain_timeout" (printf "%ds" (int $v.frontend.drainSeconds)) }}
 {{- if eq $v.auth.mode "open" }}{{ $_ := set $api "insecure_open" true }}{{ end }}
 {{- if eq $v.auth.mode "keysFile" }}{{ $_ := set $api "keys_file" "/etc/baton/keys/keys.yaml" }}{{ end }}
+{{- if $v.auth.adminSecret }}{{ $_ := set $api "admin_keys_file" "/etc/baton/admin/admin.yaml" }}{{ end }}
 {{- if $v.frontend.tlsSecret }}
 {{- $_ := set $api "tls_cert" "/etc/baton/tls/tls.crt" }}
 {{- $_ := set $api "tls_key" "/etc/baton/tls/tls.key" }}

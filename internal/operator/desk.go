@@ -1,6 +1,6 @@
 // Package operator is what people ask of running processes over NATS: which workers there are, what waits, and that a
-// worker act in another role or take no more work. It asks those whose matter it is, and changes nothing behind
-// their backs.
+// worker act in another role or take no more work; and of one frontend over its admin API: its requests, and that one end.
+// It asks those whose matter it is, and changes nothing behind their backs.
 package operator
 
 import (

@@ -13,7 +13,7 @@ const (
 	heapSlack = 48 << 20
 	// heapPercent is the most that GOGC is raised to for it, and leastPercent the least.
 	heapPercent, leastPercent = 800, 10
-	heapLook                  = time.Second
+	heapLook                  = 100 * time.Millisecond // a burst may fill what a small heap was allowed many times in a second
 )
 
 // PaceHeap has the process collect garbage after heapSlack of allocations, or after as much as is live if that is more,

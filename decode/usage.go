@@ -88,12 +88,17 @@ func (m *meter) read(payload []byte) (onlyUsage bool) {
 		m.last = append(m.last[:0], payload...) // they grow: one is read for all
 		return false
 	}
-	return m.count(payload)
+	if onlyUsage = m.count(payload); onlyUsage {
+		m.last = m.last[:0] // of an event before it
+	}
+	return onlyUsage
 }
 
 // sum is the total, at the end.
 func (m *meter) sum() wire.EndInfo {
-	m.count(m.last)
+	if len(m.last) > 0 {
+		m.count(m.last)
+	}
 	return m.total
 }
 

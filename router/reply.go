@@ -1,7 +1,6 @@
 package router
 
 import (
-	"encoding/json"
 	"fmt"
 	"time"
 
@@ -49,7 +48,7 @@ func (c *call) frame(id relay.RunID, f *wire.Frame, now time.Time) (keep bool, a
 			return false, nil
 		}
 		// Usage is for the records; the answer is complete without it.
-		_ = json.Unmarshal(f.Payload, &c.end)
+		_ = wire.ReadJSON(f.Payload, &c.end)
 		c.end.PromptTokens, c.end.CompletionTokens, c.end.CachedTokens = c.sent.Total(c.end.PromptTokens, c.end.CompletionTokens, c.end.CachedTokens)
 		c.timing.PromptTokens = max(c.timing.PromptTokens, c.end.PromptTokens)
 		c.timing.CachedTokens = max(c.timing.CachedTokens, c.end.CachedTokens)
@@ -90,7 +89,7 @@ func (c *call) prefilling(id relay.RunID, f *wire.Frame, now time.Time) (_ bool,
 
 // placed reads a dispatcher's decision, and notes it for the records.
 func (c *call) placed(f *wire.Frame) (a wire.Assignment) {
-	if json.Unmarshal(f.Payload, &a) == nil && a.Place != "" {
+	if wire.ReadJSON(f.Payload, &a) == nil && a.Place != "" {
 		c.timing.Place, c.timing.Why, c.timing.Dispatch = string(a.Place), a.Why, a.Waited
 	}
 	return a
@@ -109,7 +108,7 @@ func (c *call) handedOver(id relay.RunID, f *wire.Frame, now time.Time) (bool, f
 		return false, nil
 	}
 	var info wire.HandedInfo
-	_ = json.Unmarshal(f.Payload, &info) // for the records only
+	_ = wire.ReadJSON(f.Payload, &info) // for the records only
 	c.timing.Prefill = info.Prefill
 	c.timing.PromptTokens, c.timing.CachedTokens = info.PromptTokens, info.CachedTokens
 	other := c.prefill
@@ -230,7 +229,7 @@ func (c *call) fail(id relay.RunID, f *wire.Frame, now time.Time) (bool, func())
 		return false, nil
 	}
 	var why wire.Failure
-	if err := json.Unmarshal(f.Payload, &why); err != nil || why.Reason == "" {
+	if err := wire.ReadJSON(f.Payload, &why); err != nil || why.Reason == "" {
 		why = wire.Failure{Reason: wire.EngineError, Message: fmt.Sprintf("worker %s failed and did not say why", id.Worker)}
 	}
 	return true, c.lose(why, now)

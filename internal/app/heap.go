@@ -11,9 +11,9 @@ const (
 	// heapSlack is what a process may allocate between two garbage collections even if little of it is live: a router's
 	// requests leave nothing behind, and a few MiB of live heap would have Go collect dozens of times a second.
 	heapSlack = 48 << 20
-	// heapPercent is the most that GOGC is raised to for it, and goPercent Go's own default.
-	heapPercent, goPercent = 800, 100
-	heapLook               = time.Second
+	// heapPercent is the most that GOGC is raised to for it, and leastPercent the least.
+	heapPercent, leastPercent = 800, 10
+	heapLook                  = 100 * time.Millisecond // a burst may fill what a small heap was allowed many times in a second
 )
 
 // PaceHeap has the process collect garbage after heapSlack of allocations, or after as much as is live if that is more,
@@ -21,10 +21,10 @@ const (
 func PaceHeap(ctx context.Context) {
 	tick := time.NewTicker(heapLook)
 	defer tick.Stop()
-	live := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
+	is := []metrics.Sample{{Name: "/gc/heap/live:bytes"}, {Name: "/gc/scan/stack:bytes"}, {Name: "/gc/scan/globals:bytes"}}
 	for set := 0; ; {
-		metrics.Read(live)
-		if percent := percentFor(live[0].Value.Uint64()); percent != set {
+		metrics.Read(is)
+		if percent := percentFor(is[0].Value.Uint64(), is[1].Value.Uint64()+is[2].Value.Uint64()); percent != set {
 			debug.SetGCPercent(percent)
 			set = percent
 		}
@@ -36,12 +36,13 @@ func PaceHeap(ctx context.Context) {
 	}
 }
 
-// percentFor is GOGC for so much live heap, in steps: setting it stops the world.
-func percentFor(live uint64) int {
-	const step = 50
+// percentFor is GOGC for so much live heap and so many bytes of roots, in steps: setting it stops the world. Go counts the
+// stacks, which are roots, as if they were heap: thousands of waiting streams would double what may lie about.
+func percentFor(live, roots uint64) int {
+	const step = 10
 	percent := heapPercent
-	if live > 0 {
-		percent = int(min(heapPercent, 100*heapSlack/live))
+	if live+roots > 0 {
+		percent = int(min(heapPercent, 100*max(heapSlack, live)/(live+roots)))
 	}
-	return max(goPercent, percent/step*step)
+	return max(leastPercent, percent/step*step)
 }

@@ -6,9 +6,11 @@ import (
 )
 
 // common is how all of baton's processes are set up here: every request is split as the other routers split it, and one
-// engine may have all streams of a cell, as it may have behind the others.
+// engine may have all requests of a cell at once, as it may have behind the others, which bound nothing: its batch is as
+// large as its memory.
 var common = []string{
 	"--log.level=error", "--schedule.mode=split", "--schedule.short_prompt=0", "--decode.slots=8192",
+	"--schedule.prefill_window=8388608", "--prefill.batch_tokens=8388608", "--prefill.max_handles=8192",
 }
 
 // batonUp is baton as one process.

@@ -113,17 +113,27 @@ func TestTables(t *testing.T) {
 			})
 		}
 	}
+	apart := about{Name: "apart"}
+	r.Routers = append(r.Routers, apart)
+	for _, name := range []string{direct, apart.Name} {
+		r.Samples = append(r.Samples, sample{
+			Router: name, Cell: "streams", Requests: 1, Tokens: 1, Wall: time.Second,
+			CPU: map[string]time.Duration{frontend: 5 * time.Microsecond, "nats": time.Microsecond}, Peak: map[string]int64{frontend: 70 << 20, "nats": 30 << 20},
+		})
+	}
 	var text strings.Builder
 	r.markdown(&text)
-	for _, want := range []string{"| baton |  | 0.20 (0.10–0.30) |", "| other 1.2 |  | 0.40 (0.20–0.60) |", "| direct |  |  |", "third was left out: it cannot be had"} {
+	for _, want := range []string{
+		"| apart | 6.0 | 5.0 | 0.0 | 100 | 70 | 0 |  |", "| baton |  | 0.20 (0.10–0.30) |", "| other 1.2 |  | 0.40 (0.20–0.60) |", "| direct |  |  |", "third was left out: it cannot be had",
+	} {
 		if !strings.Contains(text.String(), want) {
 			t.Errorf("no %q in\n%s", want, &text)
 		}
 	}
 	text.Reset()
 	r.plot(&text)
-	if got := strings.Count(text.String(), "<rect"); got != 3 { // the ground, and a bar for each router but direct
-		t.Errorf("%d rectangles, want 3 in\n%s", got, &text)
+	if got := strings.Count(text.String(), "<rect"); got != 4 { // the ground, and a bar for each router but direct
+		t.Errorf("%d rectangles, want 4 in\n%s", got, &text)
 	}
 }
 

@@ -25,6 +25,7 @@ var (
 	token    = figure{func(s, _ *sample) float64 { return s.perToken() }, "%.1f"}
 	front    = figure{func(s, _ *sample) float64 { return 1e6 * s.CPU[frontend].Seconds() / float64(max(1, s.Tokens)) }, "%.1f"}
 	memory   = figure{func(s, _ *sample) float64 { return float64(s.peak()) / (1 << 20) }, "%.0f"}
+	frontMem = figure{func(s, _ *sample) float64 { return float64(s.Peak[frontend]) / (1 << 20) }, "%.0f"}
 	failed   = figure{func(s, _ *sample) float64 { return float64(s.Failed) }, "%.0f"}
 )
 
@@ -59,9 +60,10 @@ var tables = []struct {
 	}},
 	{"2000 streams that step together every 50 ms, and 5000 requests at once", []column{
 		{"µs of processor per token", "streams", token, true},
-		{"in the frontend alone", "streams", front, true},
+		{frontHead, "streams", front, true},
 		{"added time between tokens p99, ms", "streams", addedGap, true},
 		{"memory, MiB", "streams", memory, true},
+		{frontMemHead, "streams", frontMem, true},
 		{"failed of 2000", "streams", failed, false},
 		{"failed of 5000", "burst", failed, false},
 	}},
@@ -112,7 +114,7 @@ func (a *about) title() string {
 // text is the content of one field.
 func (r *report) text(router string, c *column) string {
 	values := r.values(router, c)
-	if len(values) == 0 || c.processes && router == direct || c.head == frontHead && !r.apart(router) {
+	if len(values) == 0 || c.processes && router == direct || (c.head == frontHead || c.head == frontMemHead) && !r.apart(router) {
 		return ""
 	}
 	low, middle, high := values[0], values[len(values)/2], values[len(values)-1]
@@ -141,8 +143,9 @@ func (r *report) values(router string, c *column) (values []float64) {
 }
 
 const (
-	frontend  = "frontend" // the name of that process
-	frontHead = "in the frontend alone"
+	frontend     = "frontend" // the name of that process
+	frontHead    = "in the frontend alone"
+	frontMemHead = "of the frontend alone"
 )
 
 // apart tells whether the router has a frontend of its own.

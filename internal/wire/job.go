@@ -202,5 +202,5 @@ func decodeMeta(m Message, job any) error {
 	if len(values) != 1 {
 		return fmt.Errorf("message has %d %s headers, want 1", len(values), JobHeader)
 	}
-	return json.Unmarshal([]byte(values[0]), job)
+	return ReadJSON([]byte(values[0]), job)
 }

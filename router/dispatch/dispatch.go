@@ -6,7 +6,6 @@ package dispatch
 
 import (
 	"context"
-	"encoding/json"
 	"iter"
 	"log/slog"
 	"sync"
@@ -144,7 +143,7 @@ func (d *Dispatcher) open(ctx context.Context, model string, g *sync.WaitGroup) 
 // hear takes one report. A lane that lags behind loses it and is mended by the next full one.
 func (d *Dispatcher) hear(data []byte) {
 	var r wire.Report
-	if err := json.Unmarshal(data, &r); err != nil || r.Worker == "" {
+	if err := wire.ReadJSON(data, &r); err != nil || r.Worker == "" {
 		d.metrics.lost.Inc()
 		return
 	}

@@ -110,6 +110,9 @@ func (a *attempt) post(ctx context.Context, call engine.Call) (wire.EndInfo, err
 func (a *attempt) data(ctx context.Context, payload []byte) error {
 	now := time.Now()
 	if !a.told {
+		if err := a.readInTime(now); err != nil {
+			return err
+		}
 		a.told = true
 		a.notify(wire.HandleConsumed)
 		if a.job.Whole {

@@ -24,6 +24,7 @@ type attempt struct {
 	span     trace.SpanContext
 	told     bool         // the answer has begun: no other worker can do the job from its start
 	counted  wire.EndInfo // by the engine, of an answer that is complete
+	called   time.Time    // when the engine was called last
 	last     time.Time    // when the last event of a stream came
 	counting bool         // the engine was asked for usage that the client did not ask for
 }
@@ -151,6 +152,7 @@ func generates(path string) bool {
 
 // answer makes the engine call and passes its answer on.
 func (a *attempt) answer(ctx context.Context, call engine.Call) (wire.EndInfo, error) {
+	a.called = time.Now()
 	if a.job.Streaming {
 		return a.stream(ctx, call)
 	}
@@ -175,6 +177,24 @@ func (a *attempt) leased() error {
 	default:
 		return worker.Failed(wire.HandleMismatch, err)
 	}
+}
+
+// pause is a silence of an engine, which is asked each second whether it lives, that is no coincidence.
+const pause = 2 * time.Second
+
+// readInTime refuses an answer whose first event came at now if the engine may have read the KV cache after the blocks
+// had become another's. One that came while the lease lasted was read in time; and so was a later one if the engine had
+// the request then, since it renews the lease while it waits, unless it was frozen meanwhile.
+func (a *attempt) readInTime(now time.Time) error {
+	h := a.job.Handle
+	if h == nil || now.Before(h.Expires) {
+		return nil
+	}
+	longest, atEnd := a.deps.Engine.Silence(a.called, h.Expires.Add(-a.cfg.LeaseMargin), h.Expires)
+	if atEnd < pause && longest < h.Expires.Sub(h.Issued)/2 {
+		return nil
+	}
+	return worker.Failed(wire.HandleExpired, fmt.Errorf("nothing was heard of the engine for %v while the lease of the handle ended: it may have read another's blocks", longest))
 }
 
 // body fetches the body even for a run that is cancelled already: a handle can be released only

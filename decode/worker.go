@@ -27,6 +27,9 @@ type Stream interface {
 type Engine interface {
 	Post(ctx context.Context, call engine.Call) ([]byte, error)
 	Stream(ctx context.Context, call engine.Call) (Stream, error)
+	// Silence tells for how long nothing was heard of the engine: at most since an instant, and at most at some moment
+	// between from and to.
+	Silence(since, from, to time.Time) (longest, within time.Duration)
 }
 
 // FromClient makes an Engine of an engine client.

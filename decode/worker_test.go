@@ -42,6 +42,8 @@ type fakeEngine struct {
 	err    error    // of the call
 	end    error    // after the events; nil: io.EOF
 	answer []byte
+	late   time.Duration // the first event, beyond gap
+	silent time.Duration // at any moment
 
 	mu                   sync.Mutex
 	calls, running, most int
@@ -91,6 +93,10 @@ func (e *fakeEngine) Stream(ctx context.Context, call engine.Call) (decode.Strea
 	return &stream{e: e, ctx: ctx, rest: e.events}, nil
 }
 
+func (e *fakeEngine) Silence(_, _, _ time.Time) (longest, within time.Duration) {
+	return e.silent, e.silent
+}
+
 type stream struct {
 	e    *fakeEngine
 	ctx  context.Context //nolint:containedctx // of the call
@@ -98,8 +104,12 @@ type stream struct {
 }
 
 func (s *stream) Next() (sse.Event, error) {
+	wait := gap
+	if len(s.rest) == len(s.e.events) {
+		wait += s.e.late
+	}
 	select {
-	case <-time.After(gap):
+	case <-time.After(wait):
 	case <-s.ctx.Done():
 		return sse.Event{}, s.ctx.Err()
 	}
@@ -244,21 +254,22 @@ func TestEveryFailureIsToldAndDone(t *testing.T) {
 		calls      int
 		notes      []string
 	}{
-		"handle came before": {func(*bench, *wire.DecodeJob) {}, 2, wire.HandleUsed, 0, nil},
-		"lease nearly over":  {func(_ *bench, j *wire.DecodeJob) { j.Handle.Expires = time.Now().Add(900 * time.Millisecond) }, 1, wire.HandleExpired, 0, nil},
-		"other digest":       {func(_ *bench, j *wire.DecodeJob) { j.Handle.Digest = "other" }, 1, wire.HandleMismatch, 0, nil},
-		"other body":         {func(_ *bench, j *wire.DecodeJob) { j.Body = []byte("{}") }, 1, wire.HandleMismatch, 0, nil},
-		"body gone":          {func(_ *bench, j *wire.DecodeJob) { j.Body = nil }, 1, wire.BodyGone, 0, nil},
-		"engine refuses":     {func(b *bench, _ *wire.DecodeJob) { b.engine.err = &engine.StatusError{Status: 400} }, 1, wire.EngineRejected, 0, nil},
-		"engine fails":       {func(b *bench, _ *wire.DecodeJob) { b.engine.err = &engine.StatusError{Status: 500} }, 1, wire.EngineError, 0, nil},
-		"answer is no JSON":  {func(b *bench, j *wire.DecodeJob) { j.Streaming, b.engine.answer = false, []byte("<html>") }, 1, wire.EngineError, 1, nil},
-		"refusal first":      {func(b *bench, _ *wire.DecodeJob) { b.engine.events = []string{`{"error":{"code":400}}`} }, 1, wire.EngineRejected, 1, nil},
-		"unreadable params":  {func(b *bench, _ *wire.DecodeJob) { b.engine.events[0] = `{"a":1,"a":2,"kv_transfer_params":{}}` }, 1, wire.EngineError, 1, nil},
-		"error event first":  {func(b *bench, _ *wire.DecodeJob) { b.engine.events = []string{`{"error":{}}`} }, 1, wire.EngineError, 1, nil},
-		"error event later":  {func(b *bench, _ *wire.DecodeJob) { b.engine.events[1] = `{"error":{}}` }, 1, wire.EngineError, 1, []string{consumed}},
-		"stream breaks":      {func(b *bench, _ *wire.DecodeJob) { b.engine.end = errors.New("reset by peer") }, 1, wire.EngineDown, 1, []string{consumed}},
-		"deadline midway":    {func(_ *bench, j *wire.DecodeJob) { j.Deadline = time.Now().Add(150 * time.Millisecond) }, 1, wire.DeadlineOver, 1, []string{consumed}},
-		"deadline before":    {func(_ *bench, j *wire.DecodeJob) { j.Deadline = time.Now().Add(-time.Second) }, 1, wire.DeadlineOver, 1, []string{released}},
+		"handle came before":              {func(*bench, *wire.DecodeJob) {}, 2, wire.HandleUsed, 0, nil},
+		"lease nearly over":               {func(_ *bench, j *wire.DecodeJob) { j.Handle.Expires = time.Now().Add(900 * time.Millisecond) }, 1, wire.HandleExpired, 0, nil},
+		"frozen until the lease was over": {func(b *bench, _ *wire.DecodeJob) { b.engine.late, b.engine.silent = 30*time.Second, 2*time.Second }, 1, wire.HandleExpired, 1, nil},
+		"other digest":                    {func(_ *bench, j *wire.DecodeJob) { j.Handle.Digest = "other" }, 1, wire.HandleMismatch, 0, nil},
+		"other body":                      {func(_ *bench, j *wire.DecodeJob) { j.Body = []byte("{}") }, 1, wire.HandleMismatch, 0, nil},
+		"body gone":                       {func(_ *bench, j *wire.DecodeJob) { j.Body = nil }, 1, wire.BodyGone, 0, nil},
+		"engine refuses":                  {func(b *bench, _ *wire.DecodeJob) { b.engine.err = &engine.StatusError{Status: 400} }, 1, wire.EngineRejected, 0, nil},
+		"engine fails":                    {func(b *bench, _ *wire.DecodeJob) { b.engine.err = &engine.StatusError{Status: 500} }, 1, wire.EngineError, 0, nil},
+		"answer is no JSON":               {func(b *bench, j *wire.DecodeJob) { j.Streaming, b.engine.answer = false, []byte("<html>") }, 1, wire.EngineError, 1, nil},
+		"refusal first":                   {func(b *bench, _ *wire.DecodeJob) { b.engine.events = []string{`{"error":{"code":400}}`} }, 1, wire.EngineRejected, 1, nil},
+		"unreadable params":               {func(b *bench, _ *wire.DecodeJob) { b.engine.events[0] = `{"a":1,"a":2,"kv_transfer_params":{}}` }, 1, wire.EngineError, 1, nil},
+		"error event first":               {func(b *bench, _ *wire.DecodeJob) { b.engine.events = []string{`{"error":{}}`} }, 1, wire.EngineError, 1, nil},
+		"error event later":               {func(b *bench, _ *wire.DecodeJob) { b.engine.events[1] = `{"error":{}}` }, 1, wire.EngineError, 1, []string{consumed}},
+		"stream breaks":                   {func(b *bench, _ *wire.DecodeJob) { b.engine.end = errors.New("reset by peer") }, 1, wire.EngineDown, 1, []string{consumed}},
+		"deadline midway":                 {func(_ *bench, j *wire.DecodeJob) { j.Deadline = time.Now().Add(150 * time.Millisecond) }, 1, wire.DeadlineOver, 1, []string{consumed}},
+		"deadline before":                 {func(_ *bench, j *wire.DecodeJob) { j.Deadline = time.Now().Add(-time.Second) }, 1, wire.DeadlineOver, 1, []string{released}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -282,6 +293,28 @@ func TestEveryFailureIsToldAndDone(t *testing.T) {
 				}
 				if got := b.reports.Stages("f.1.1"); got != "decoding ended" {
 					t.Errorf("the dispatchers hear %q", got)
+				}
+			})
+		})
+	}
+}
+
+// An engine renews the lease while a request waits for its turn: a late answer is right unless the engine was frozen.
+func TestLateAnswerOfALiveEngineIsPassedOn(t *testing.T) {
+	for name, silent := range map[string]time.Duration{"late": 0, "late, and its process was slow": time.Second} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := newBench()
+				b.engine.late, b.engine.silent = 40*time.Second, silent
+				b.queue.Put(job(1), 1)
+				stop := b.start(t)
+				after(time.Minute)
+				stop()
+				if got := b.frames.Reason("r1"); got != "" {
+					t.Errorf("the job failed: %s", got)
+				}
+				if d := cmp.Diff([]string{consumed}, b.notes()); d != "" {
+					t.Error(d)
 				}
 			})
 		})

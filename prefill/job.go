@@ -111,10 +111,11 @@ func (w *Worker) call(ctx context.Context, job *wire.PrefillJob, body []byte) (*
 		return nil, 0, worker.Failed(wire.EngineError, err)
 	}
 	handle.Worker, handle.Engine, handle.RequestID, handle.Digest = w.id, w.deps.EngineURL, job.ID, job.Digest
-	// The engine's clock for the lease started a moment before its answer came; the decode
-	// worker's margin covers that moment.
-	handle.Issued, handle.Expires = answered, answered.Add(w.cfg.Lease)
-	handle.Serial = w.deps.Ledger.Issue(answered, w.cfg.Lease)
+	// The engine's clock for the lease started a moment before its answer came, which the decode
+	// worker's margin covers, or before the answer was held up.
+	issued := w.deps.Engine.Done(start, answered)
+	handle.Issued, handle.Expires = issued, issued.Add(w.cfg.Lease)
+	handle.Serial = w.deps.Ledger.Issue(issued, w.cfg.Lease)
 	w.opened(handle.Serial, job.MsgID())
 	tokens := handle.PromptTokens
 	if tokens == 0 {

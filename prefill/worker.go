@@ -20,6 +20,8 @@ import (
 // Engine makes prefill calls.
 type Engine interface {
 	Post(ctx context.Context, call engine.Call) ([]byte, error)
+	// Done is the earliest instant at which the engine may have done what Post brought at answered.
+	Done(begun, answered time.Time) time.Time
 }
 
 // Next is the queue of the decode workers. The same job published twice must be one job; one whose handle has

@@ -36,8 +36,9 @@ func (connector) PrepareDecode(b []byte, _ *kvtransfer.Handle) ([]byte, error) {
 
 // fakeEngine takes a second for each call and notes how many were there at once.
 type fakeEngine struct {
-	takes time.Duration
-	err   error
+	takes  time.Duration
+	heldUp time.Duration // of its answers
+	err    error
 
 	mu            sync.Mutex
 	running, most int
@@ -60,6 +61,8 @@ func (e *fakeEngine) Post(ctx context.Context, _ engine.Call) ([]byte, error) {
 		return nil, ctx.Err()
 	}
 }
+
+func (e *fakeEngine) Done(_, answered time.Time) time.Time { return answered.Add(-e.heldUp) }
 
 func (e *fakeEngine) atOnce() int {
 	e.mu.Lock()
@@ -173,6 +176,8 @@ func TestBudgetKeepsAtMostOnePromptAhead(t *testing.T) {
 func TestHandedJobCarriesABoundHandle(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench()
+		b.engine.heldUp = 400 * time.Millisecond
+		begun := time.Now()
 		b.queue.Put(job(1, 100), 1)
 		stop := b.start(t)
 		after(2 * time.Second)
@@ -182,6 +187,9 @@ func TestHandedJobCarriesABoundHandle(t *testing.T) {
 			t.Fatalf("%d decode jobs, want 1", len(next))
 		}
 		h, want := next[0].Handle, job(1, 100)
+		if got := h.Issued.Sub(begun); got != 600*time.Millisecond {
+			t.Errorf("the lease began after %v, want 0.6s: the engine had made the handle before its answer was held up", got)
+		}
 		if h.Worker != "p1" || h.Digest != want.Digest || h.RequestID != "r1" || h.Expires.Sub(h.Issued) != b.cfg.Lease {
 			t.Errorf("handle = %+v", h)
 		}
@@ -200,7 +208,7 @@ func TestHandedJobCarriesABoundHandle(t *testing.T) {
 			t.Errorf("prefilling says %s, want the dispatcher's decision", f[0].Payload)
 		}
 		var info wire.HandedInfo
-		if err := json.Unmarshal(f[1].Payload, &info); err != nil || info.DecodeWorker != "d1" || info.PromptTokens != 100 || info.Lease != b.cfg.Lease {
+		if err := json.Unmarshal(f[1].Payload, &info); err != nil || info.DecodeWorker != "d1" || info.PromptTokens != 100 || info.Lease != b.cfg.Lease-b.engine.heldUp {
 			t.Errorf("handed says %s", f[1].Payload)
 		}
 	})

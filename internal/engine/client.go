@@ -42,6 +42,7 @@ type Client struct {
 	log       *slog.Logger
 	down      func() // see OnDown; nil: nobody wants to know
 	tracer    trace.Tracer
+	pulse     *pulse
 }
 
 // Call is one request to the engine's API.
@@ -81,7 +82,7 @@ func New(url string, cfg Config, dial func(ctx context.Context, network, addr st
 		DisableCompression:     true,
 	}
 	return &Client{
-		url: strings.TrimRight(url, "/"), cfg: cfg, transport: transport, metrics: newMetrics(reg), log: log, tracer: noop.NewTracerProvider().Tracer(""),
+		pulse: newPulse(), url: strings.TrimRight(url, "/"), cfg: cfg, transport: transport, metrics: newMetrics(reg), log: log, tracer: noop.NewTracerProvider().Tracer(""),
 		http: &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
 	}
 }
@@ -160,7 +161,7 @@ func (c *Client) do(ctx context.Context, method, path string, header http.Header
 		header.Set("Authorization", "Bearer "+c.cfg.APIKey)
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
-	a := &answer{ctx: ctx, cancel: cancel, idle: c.cfg.IdleTimeout}
+	a := &answer{ctx: ctx, cancel: cancel, idle: c.cfg.IdleTimeout, heard: c.pulse.heard}
 	req, err := http.NewRequestWithContext(ctx, method, c.url+path, body)
 	if err != nil {
 		cancel(err)
@@ -175,6 +176,7 @@ func (c *Client) do(ctx context.Context, method, path string, header http.Header
 		cancel(err)
 		return nil, fmt.Errorf("call %s: %w", path, err)
 	}
+	c.pulse.heard()
 	a.body, a.contentType = res.Body, res.Header.Get("Content-Type")
 	if res.StatusCode == http.StatusOK {
 		return a, nil
@@ -196,6 +198,7 @@ type answer struct {
 	contentType string
 	timer       *time.Timer // cancels with ErrTimeout; runs only during a read
 	idle        time.Duration
+	heard       func() // something has come
 }
 
 // cause says why a call ended, where net/http may only know that its context did.
@@ -210,6 +213,9 @@ func (a *answer) Read(p []byte) (int, error) {
 	a.timer.Reset(a.idle)
 	n, err := a.body.Read(p)
 	a.timer.Stop()
+	if n > 0 {
+		a.heard()
+	}
 	if err != nil && !errors.Is(err, io.EOF) {
 		err = a.cause(err)
 	}

@@ -103,6 +103,10 @@ func (l leg) Post(ctx context.Context, call engine.Call) ([]byte, error) {
 	return []byte("{}"), nil
 }
 
+func (leg) Done(_, answered time.Time) time.Time { return answered }
+
+func (leg) Silence(_, _, _ time.Time) (longest, within time.Duration) { return 0, 0 }
+
 func (l leg) Stream(ctx context.Context, call engine.Call) (decode.Stream, error) {
 	return &twoEvents{ctx: ctx, leg: l, call: call}, nil
 }

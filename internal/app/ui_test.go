@@ -179,14 +179,14 @@ func TestTheLivePageInABrowser(t *testing.T) {
 	}
 	page.shoot("idle", false)
 
-	requests, words := 12, 1200
-	if *shots != "" {
-		requests, words = 600, 8000
+	requests, tokens, words := 12, 40, func(i int) int { return 120 * (i%10 + 1) }
+	if *shots != "" { // the reference burst
+		requests, tokens, words = 2000, 200, func(int) int { return 8192 }
 	}
 	var load errgroup.Group
 	for i := range requests {
 		load.Go(func() error {
-			body := chatBody(cfg.Sim.Model, fmt.Sprintf("%d %s", i, strings.Repeat("word ", words*(i%10+1)/10)), 40)
+			body := chatBody(cfg.Sim.Model, fmt.Sprintf("%d %s", i, strings.Repeat("word ", words(i))), tokens)
 			_, err := streamChat(t.Context(), http.DefaultClient, base, body)
 			return err
 		})

@@ -14,7 +14,7 @@ build: ## the static binary, bin/baton
 	CGO_ENABLED=0 go build -trimpath -o bin/baton ./cmd/baton
 
 test: ## every test, with the race detector
-	go test -race ./...
+	go test -race -timeout 20m ./...
 
 reference: ## the reference benchmark and others like it, in virtual time
 	go run ./cmd/baton bench reference --virtual

@@ -39,8 +39,8 @@ type part struct {
 
 	mu     sync.Mutex
 	proc   *process
-	asked  bool // to end, or killed: its end is no fault of its own
-	life   int  // starts so far
+	asked  int // the last life that was asked to end, or killed: its end is no fault of its own
+	life   int // starts so far
 	killed int  // the last life that was killed; 0: none
 }
 
@@ -51,13 +51,14 @@ func (p *part) start() error {
 		return err
 	}
 	p.mu.Lock()
-	p.proc, p.asked = proc, false
+	p.proc = proc
 	p.life++
+	life := p.life
 	p.mu.Unlock()
 	p.run.watchers.Go(func() {
 		<-proc.ended
 		p.mu.Lock()
-		asked := p.asked
+		asked := p.asked >= life
 		p.mu.Unlock()
 		if !asked {
 			p.run.broken("%s ended by itself: %v", p.name, proc.err)
@@ -90,7 +91,9 @@ func (p *part) signal(sig syscall.Signal) {
 	if sig == sigKill {
 		p.killed = p.life
 	}
-	p.asked = p.asked || sig == sigKill || sig == sigTerm
+	if sig == sigKill || sig == sigTerm {
+		p.asked = p.life
+	}
 	p.proc.signal(sig)
 }
 

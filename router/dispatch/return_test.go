@@ -79,10 +79,10 @@ func TestJobsOfAFrontendThatComesBackAreQueuedAgain(t *testing.T) {
 		time.Sleep(10 * time.Second)
 		attempts := make(chan uint32, 8)
 		s.worker("w1", func(_ *worker, d *bus.Delivery[wire.PrefillJob]) {
-			attempts <- d.Job.Attempt
 			if err := d.Done(context.Background()); err != nil {
 				t.Error(err)
 			}
+			attempts <- d.Job.Attempt
 		})
 		other.fleet.set("w1")
 		select {

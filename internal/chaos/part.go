@@ -41,7 +41,7 @@ type part struct {
 	proc   *process
 	asked  int // the last life that was asked to end, or killed: its end is no fault of its own
 	life   int // starts so far
-	killed int  // the last life that was killed; 0: none
+	killed int // the last life that was killed; 0: none
 }
 
 // start starts the process; await says when it is up.

@@ -166,16 +166,21 @@ type writer struct {
 
 func newWriter(w http.ResponseWriter, r *http.Request, timeout time.Duration, start time.Time) *writer {
 	out := &writer{ResponseWriter: w, control: http.NewResponseController(w), timeout: timeout, start: start, stands: r.ProtoMajor == 1}
-	out.flush = out.control.Flush
-	if f, ok := w.(interface{ FlushError() error }); ok {
-		out.flush = f.FlushError
-	}
+	out.flush = flushOf(w)
 	out.deadline(time.Time{}) // the connection may still have its last request's
 	return out
 }
 
 // Unwrap lets http.ResponseController reach what writer does not have.
 func (w *writer) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+// flushOf is how w is flushed, looked up once: a stream flushes for each token.
+func flushOf(w http.ResponseWriter) func() error {
+	if f, ok := w.(interface{ FlushError() error }); ok {
+		return f.FlushError
+	}
+	return http.NewResponseController(w).Flush
+}
 
 // deadline does nothing where the server has no deadlines, as in tests with a recorder.
 func (w *writer) deadline(t time.Time) {

@@ -145,10 +145,7 @@ var buffers = sync.Pool{New: func() any { return new([]byte) }}
 func newEventWriter(w http.ResponseWriter, dialect wire.Dialect) *eventWriter {
 	s := &eventWriter{w: w, dialect: dialect, spare: buffers.Get().(*[]byte)}
 	s.buf = (*s.spare)[:0]
-	s.flush = http.NewResponseController(w).Flush
-	if f, ok := w.(interface{ FlushError() error }); ok {
-		s.flush = f.FlushError
-	}
+	s.flush = flushOf(w)
 	return s
 }
 

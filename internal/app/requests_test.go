@@ -3,12 +3,10 @@ package app
 import (
 	"context"
 	"net/http"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/baton-llm/baton/api/auth"
 	"github.com/baton-llm/baton/api/live"
 	"github.com/baton-llm/baton/internal/operator"
 )
@@ -86,18 +84,7 @@ func TestRequestsAreListedAndCancelled(t *testing.T) {
 }
 
 func TestOperatorsShowTheirKey(t *testing.T) {
-	const key = "operator-key-0123456789"
-	entry, err := auth.Entry("ops", "", auth.DigestOf(key))
-	if err != nil {
-		t.Fatal(err)
-	}
-	cfg := quick()
-	cfg.Up.UI = "127.0.0.1:0"
-	cfg.API.AdminKeysFile = filepath.Join(t.TempDir(), "admin.yaml")
-	if err := auth.Append(cfg.API.AdminKeysFile, entry); err != nil {
-		t.Fatal(err)
-	}
-	_, d := startUp(t, cfg)
+	d, key := startUpWithOperatorsKey(t)
 	away := gateTo(t, d, "X-Forwarded-For").URL
 	for presented, want := range map[string]string{"": "BATON_ADMIN_KEY", "wrong-key-0123456789": "HTTP 401", key: ""} {
 		_, err := adminOf(t, away, presented).State(t.Context())

@@ -307,8 +307,10 @@ func TestThePageSaysWhenItsConnectionIsLost(t *testing.T) {
 	page.until("that it is live again", fmt.Sprintf(statusIs, "Live"))
 }
 
-func TestThePageAsksForAnOperatorsKey(t *testing.T) {
-	const key = "operator-key-0123456789"
+// startUpWithOperatorsKey starts a deployment whose operators need this key.
+func startUpWithOperatorsKey(t *testing.T) (d *deployment, key string) {
+	t.Helper()
+	key = "operator-key-0123456789"
 	entry, err := auth.Entry("ops", "", auth.DigestOf(key))
 	if err != nil {
 		t.Fatal(err)
@@ -319,7 +321,12 @@ func TestThePageAsksForAnOperatorsKey(t *testing.T) {
 	if err := auth.Append(cfg.API.AdminKeysFile, entry); err != nil {
 		t.Fatal(err)
 	}
-	_, d := startUp(t, cfg)
+	_, d = startUp(t, cfg)
+	return d, key
+}
+
+func TestThePageAsksForAnOperatorsKey(t *testing.T) {
+	d, key := startUpWithOperatorsKey(t)
 	page := browse(t, gateTo(t, d, "X-Forwarded-For").URL+"/ui")
 	page.until("that it is locked", fmt.Sprintf(statusIs, "Locked"))
 	try := func(key string) {

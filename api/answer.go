@@ -66,7 +66,7 @@ func collect(ctx context.Context, answer Answer) (pieces [][]byte, size int, err
 
 // stream writes the answer as server-sent events. Until the first exists, an error has a status.
 func (s *Server) stream(ctx context.Context, w http.ResponseWriter, r *http.Request, req *router.Request) {
-	out := newEventWriter(w, wire.DialectOf(req.Path))
+	out := newEventWriter(w, wire.DialectOf(req.Path), connOf(r.Context(), r.ProtoMajor))
 	defer out.release()
 	stop := out.keepAlive(s.cfg.SSEKeepalive)
 	defer stop()
@@ -98,6 +98,9 @@ func (s *Server) events(ctx context.Context, out *eventWriter, r *http.Request, 
 		return err
 	}
 	defer s.close(ctx, answer)
+	if out.conn != nil {
+		answer.Direct(out.direct)
+	}
 	for empty := true; ; empty = false {
 		payload, err := answer.Next(ctx)
 		if errors.Is(err, io.EOF) {

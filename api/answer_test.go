@@ -182,7 +182,7 @@ func TestGoOpenAIReadsStreamsAndErrors(t *testing.T) {
 // have none.
 func TestGoOpenAIReadsErrorsAfterKeepAlives(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		out := newEventWriter(w, wire.Plain)
+		out := newEventWriter(w, wire.Plain, nil)
 		err := errors.Join(out.ping(time.Now()), out.event([]byte(chunk), false), out.ping(time.Now()), out.ping(time.Now()))
 		if err = errors.Join(err, out.fail(&router.Error{Status: 502, Message: "gone"})); err != nil {
 			t.Error(err)
@@ -219,7 +219,7 @@ func TestEventsThatAreThereTogetherAreOneWrite(t *testing.T) {
 		{[]bool{true, true, true}, 1}, // and the end
 	} {
 		w := &writes{ResponseRecorder: httptest.NewRecorder()}
-		out := newEventWriter(w, wire.Plain)
+		out := newEventWriter(w, wire.Plain, nil)
 		for _, more := range tt.more {
 			if err := out.event([]byte(chunk), more); err != nil {
 				t.Fatal(err)
@@ -234,7 +234,7 @@ func TestEventsThatAreThereTogetherAreOneWrite(t *testing.T) {
 		}
 	}
 	w := &writes{ResponseRecorder: httptest.NewRecorder()}
-	out := newEventWriter(w, wire.Plain)
+	out := newEventWriter(w, wire.Plain, nil)
 	large := []byte(strings.Repeat("x", most))
 	if err := out.event(large, true); err != nil || w.n != 1 {
 		t.Errorf("an event of %d bytes waits for more: %d writes, %v", most, w.n, err)

@@ -18,7 +18,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.opentelemetry.io/otel/trace"
 	"go.opentelemetry.io/otel/trace/noop"
-	"golang.org/x/net/netutil"
 
 	"github.com/baton-llm/baton/api/auth"
 	"github.com/baton-llm/baton/internal/fleet"
@@ -31,6 +30,7 @@ import (
 type Answer interface {
 	Next(ctx context.Context) ([]byte, error)
 	More() bool
+	Direct(write func(payload []byte) (took, sent bool))
 	Timing() router.Timing
 	Usage() wire.EndInfo
 	Close()
@@ -164,6 +164,7 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 		MaxHeaderBytes:    s.cfg.MaxHeader,
 		Protocols:         new(http.Protocols),
 		BaseContext:       func(net.Listener) context.Context { return base },
+		ConnContext:       withConn,
 		ConnState:         s.metrics.connection,
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug), // broken connections
 	}
@@ -182,7 +183,7 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	}
 
 	served := make(chan error, 1)
-	go func() { served <- serve(netutil.LimitListener(ln, s.cfg.MaxConnections)) }()
+	go func() { served <- serve(newListener(ln, s.cfg.MaxConnections)) }()
 	s.log.InfoContext(ctx, "serving", slog.String("addr", ln.Addr().String()), slog.Bool("tls", s.cfg.TLSCert != ""))
 	select {
 	case err := <-served:

@@ -69,10 +69,11 @@ func (s *script) Next(ctx context.Context) ([]byte, error) {
 	return nil, io.EOF
 }
 
-func (s *script) More() bool            { return false }
-func (s *script) Timing() router.Timing { return router.Timing{} }
-func (s *script) Usage() wire.EndInfo   { return wire.EndInfo{} }
-func (s *script) Close()                { s.once.Do(func() { close(s.closed) }) }
+func (s *script) More() bool                            { return false }
+func (s *script) Direct(func([]byte) (took, sent bool)) {}
+func (s *script) Timing() router.Timing                 { return router.Timing{} }
+func (s *script) Usage() wire.EndInfo                   { return wire.EndInfo{} }
+func (s *script) Close()                                { s.once.Do(func() { close(s.closed) }) }
 
 func answering(a Answer) *fakeRouter {
 	return &fakeRouter{do: func(context.Context, *router.Request) (Answer, error) { return a, nil }}

@@ -26,6 +26,7 @@ type eventWriter struct {
 	dialect wire.Dialect
 	flush   func() error
 	spare   *[]byte // from buffers
+	conn    *conn   // nil: writes wait
 
 	mu    sync.Mutex
 	begun bool
@@ -41,15 +42,39 @@ const most = 32 << 10
 func (s *eventWriter) event(payload []byte, more bool) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.dialect.Named() {
-		s.buf = append(s.buf, payload...)
-	} else {
-		s.buf = sse.Append(s.buf, nil, payload)
-	}
+	s.append(payload)
 	if more && len(s.buf) < most {
 		return nil
 	}
 	return s.send()
+}
+
+// append needs mu.
+func (s *eventWriter) append(payload []byte) {
+	switch {
+	case len(payload) == 0: // direct has it
+	case s.dialect.Named():
+		s.buf = append(s.buf, payload...)
+	default:
+		s.buf = sse.Append(s.buf, nil, payload)
+	}
+}
+
+// direct writes one event without waiting, for a goroutine that has other things to do. It takes none where there is
+// something to wait for already. What it took and could not send goes out with whatever is written next.
+func (s *eventWriter) direct(payload []byte) (took, sent bool) {
+	if !s.mu.TryLock() {
+		return false, false
+	}
+	defer s.mu.Unlock()
+	if !s.begun || len(s.buf) > 0 || len(s.conn.rest) > 0 {
+		return false, false
+	}
+	s.append(payload)
+	s.conn.eager = true
+	err := s.send()
+	s.conn.eager = false
+	return true, err == nil && len(s.conn.rest) == 0
 }
 
 // done ends a stream that is complete. Where events have names, the last of them was the end.
@@ -130,6 +155,11 @@ func (s *eventWriter) send() error {
 		s.w.WriteHeader(http.StatusOK)
 	}
 	s.last = time.Now()
+	if s.conn != nil && !s.conn.eager {
+		if err := s.conn.drain(); err != nil {
+			return err
+		}
+	}
 	_, err := s.w.Write(s.buf)
 	s.buf = s.buf[:0]
 	if err != nil {
@@ -142,8 +172,8 @@ func (s *eventWriter) send() error {
 var buffers = sync.Pool{New: func() any { return new([]byte) }}
 
 // newEventWriter returns the writer of one answer. Its end is release.
-func newEventWriter(w http.ResponseWriter, dialect wire.Dialect) *eventWriter {
-	s := &eventWriter{w: w, dialect: dialect, spare: buffers.Get().(*[]byte)}
+func newEventWriter(w http.ResponseWriter, dialect wire.Dialect, c *conn) *eventWriter {
+	s := &eventWriter{w: w, dialect: dialect, conn: c, spare: buffers.Get().(*[]byte)}
 	s.buf = (*s.spare)[:0]
 	s.flush = flushOf(w)
 	return s

@@ -49,6 +49,7 @@ func (a *Answer) Next(ctx context.Context) ([]byte, error) {
 		c.mu.Lock()
 		a.taken, a.read = c.take(a.taken), 0
 		state, err, again, attempt := c.state, c.err, c.again, c.attempt
+		c.parked = len(a.taken) == 0 && !state.Final() && !again
 		c.mu.Unlock()
 		switch {
 		case len(a.taken) > 0:
@@ -64,9 +65,26 @@ func (a *Answer) Next(ctx context.Context) ([]byte, error) {
 		select {
 		case <-c.wake:
 		case <-ctx.Done():
+			c.unpark()
 			return nil, context.Cause(ctx)
 		}
 	}
+}
+
+// Direct has pieces of a stream written by whoever brings them while Next waits, which saves the waking of its goroutine.
+// write must not block. It says whether it took the piece, and whether the client has it; if not, Next returns an empty
+// piece in its place. It is called while Next waits, and never after that.
+func (a *Answer) Direct(write func(payload []byte) (took, sent bool)) {
+	a.c.mu.Lock()
+	defer a.c.mu.Unlock()
+	a.c.direct = write
+}
+
+// unpark notes that nobody waits any more.
+func (c *call) unpark() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.parked = false
 }
 
 // shift returns the first of the taken pieces. The worker may send more once the last one of a run is on its way to

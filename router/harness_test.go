@@ -177,7 +177,7 @@ func (r *receiver) frame(id relay.RunID, f wire.Frame) {
 	}
 	r.runs[f.Stream][id] = f.Kind.Final()
 	r.mu.Unlock()
-	if !sink.Frame(id, f) {
+	if !sink.Frame(id, f, true) {
 		r.Cancel(id)
 	}
 }

@@ -18,22 +18,30 @@ const (
 
 // Frame takes one frame of one run; see relay.Sink. Frames of another attempt, and of runs that
 // were not adopted, have their run cancelled.
-func (c *call) Frame(id relay.RunID, f wire.Frame) bool {
+func (c *call) Frame(id relay.RunID, f wire.Frame, alone bool) (keep bool) {
 	now := time.Now()
+	var consumed bool
+	var after func()
 	c.mu.Lock()
-	keep, after := c.frame(id, &f, now)
+	switch {
+	case c.state.Final() || f.Attempt != c.attempt || c.again:
+	case f.Kind == wire.Data:
+		keep, consumed, after = c.data(id, &f, alone, now)
+	default:
+		keep, after = c.frame(id, &f, now)
+	}
 	c.mu.Unlock()
 	if after != nil {
 		after()
+	}
+	if consumed {
+		c.r.deps.Receiver.Consumed(id, f.Seq)
 	}
 	return keep
 }
 
 // frame needs the lock; after is to be called without it.
 func (c *call) frame(id relay.RunID, f *wire.Frame, now time.Time) (keep bool, after func()) {
-	if c.state.Final() || f.Attempt != c.attempt || c.again {
-		return false, nil
-	}
 	switch f.Kind {
 	case wire.Prefilling:
 		return c.prefilling(id, f, now)
@@ -41,8 +49,6 @@ func (c *call) frame(id relay.RunID, f *wire.Frame, now time.Time) (keep bool, a
 		return c.handedOver(id, f, now)
 	case wire.Decoding:
 		return c.decoding(id, f, now)
-	case wire.Data:
-		return c.data(id, f, now)
 	case wire.End:
 		if id != c.decode {
 			return false, nil
@@ -159,10 +165,10 @@ func (c *call) decoding(id relay.RunID, f *wire.Frame, now time.Time) (bool, fun
 
 // data keeps a piece until the client takes it. Of an answer that is not streamed the client gets
 // nothing before all of it is there: until then it can still be tried again, and the worker goes
-// on without waiting for the client.
-func (c *call) data(id relay.RunID, f *wire.Frame, now time.Time) (bool, func()) {
+// on without waiting for the client. It needs the lock.
+func (c *call) data(id relay.RunID, f *wire.Frame, alone bool, now time.Time) (keep, consumed bool, after func()) {
 	if id != c.decode {
-		return false, nil
+		return false, false, nil
 	}
 	most, fault := maxPending, "more than its window"
 	if !c.req.Streaming {
@@ -170,26 +176,31 @@ func (c *call) data(id relay.RunID, f *wire.Frame, now time.Time) (bool, func())
 	}
 	if c.pending+len(f.Payload) > most || len(c.pieces) >= maxPieces {
 		lost := wire.Failure{Reason: wire.EngineError, Message: fmt.Sprintf("worker %s sent %s", id.Worker, fault)}
-		return false, c.finish(Failed, failed(lost, 1), now)
+		return false, false, c.finish(Failed, failed(lost, 1), now)
 	}
-	payload, seq := f.Payload, f.Seq
+	payload := f.Payload
 	if c.sent != nil {
 		var err error
 		if payload, err = c.sent.Event(f.Payload); err != nil {
 			lost := wire.Failure{Reason: c.lost.Reason, Message: c.lost.Message + ": " + err.Error()}
-			return false, c.finish(Failed, failed(lost, c.tries()), now)
+			return false, false, c.finish(Failed, failed(lost, c.tries()), now)
 		}
 	}
 	c.came = c.req.Streaming
 	if c.came {
 		c.got++
 	}
-	if payload != nil {
-		c.pieces = append(c.pieces, piece{run: id, seq: seq, data: c.keep(payload)})
-		c.pending += len(payload)
-	}
-	if !c.req.Streaming || payload == nil {
-		return true, func() { c.r.deps.Receiver.Consumed(id, seq) }
+	switch {
+	case payload == nil:
+		return true, true, nil
+	case !c.req.Streaming:
+		c.add(piece{run: id, seq: f.Seq, data: c.keep(payload)})
+		return true, true, nil
+	case alone && c.parked && c.begun && c.direct != nil && len(c.pieces) == 0:
+		consumed = c.write(id, f.Seq, payload)
+	default:
+		c.add(piece{run: id, seq: f.Seq, data: c.keep(payload)})
+		c.poke()
 	}
 	if !c.begun {
 		c.begin(now)
@@ -197,8 +208,28 @@ func (c *call) data(id relay.RunID, f *wire.Frame, now time.Time) (bool, func())
 		c.gaps.Observe(now.Sub(c.last).Seconds())
 	}
 	c.last = now
+	return true, consumed, nil
+}
+
+// write has the client get a payload at once, and tells whether it has. It needs the lock.
+func (c *call) write(id relay.RunID, seq uint32, payload []byte) bool {
+	took, sent := c.direct(payload)
+	switch {
+	case sent:
+		return true
+	case took:
+		c.add(piece{run: id, seq: seq})
+	default:
+		c.add(piece{run: id, seq: seq, data: c.keep(payload)})
+	}
 	c.poke()
-	return true, nil
+	return false
+}
+
+// add needs the lock.
+func (c *call) add(p piece) {
+	c.pieces = append(c.pieces, p)
+	c.pending += len(p.data)
 }
 
 // dropPieces drops those of a run that was given back. It needs the lock.

@@ -73,6 +73,7 @@ func (p *process) frontend(ctx context.Context, ln net.Listener, ready func()) e
 		}
 	}, log)
 
+	defer p.near.Add(receiver)()
 	stopFrames, err := p.bus.SubscribeOwn(wire.FramesSubject(id), receiver.Batch)
 	if err != nil {
 		_ = ln.Close()

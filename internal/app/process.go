@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/baton-llm/baton/internal/bus"
+	"github.com/baton-llm/baton/internal/relay"
 	"github.com/baton-llm/baton/internal/telemetry"
 	"github.com/baton-llm/baton/internal/wire"
 	"github.com/prometheus/client_golang/prometheus"
@@ -29,6 +30,7 @@ type process struct {
 	admin  net.Listener                // for operators of the frontend; nil: as api.admin_listen says
 	flush  func(context.Context) error // of the tracer
 	single bool                        // its one worker may end it
+	near   relay.Near                  // the frontend of this process
 }
 
 // inProcess opens connections to a NATS server in this process.

@@ -60,6 +60,7 @@ func (p *process) worker(ctx context.Context, id string, role wire.Role, url str
 		}
 	}
 	sender := relay.NewSender(id, p.bus.Publish, p.cfg.Relay, p.reg, log)
+	sender.Beside(&p.near)
 
 	parts := p.stages(id, url, role, connector, client, sender, reg, log)
 	if parts == nil {

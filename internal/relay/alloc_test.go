@@ -11,7 +11,7 @@ import (
 
 type nothing struct{}
 
-func (nothing) Frame(RunID, wire.Frame) bool { return true }
+func (nothing) Frame(RunID, wire.Frame, bool) bool { return true }
 
 func (nothing) Lost(RunID) {}
 

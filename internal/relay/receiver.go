@@ -22,8 +22,9 @@ type RunID struct {
 type Sink interface {
 	// Frame is called for each frame of a run once and in order, possibly for several runs at
 	// a time. It must not block. f.Payload is valid only during the call. It may call the
-	// Receiver's methods except Batch. False cancels the run.
-	Frame(id RunID, f wire.Frame) bool
+	// Receiver's methods except Batch. False cancels the run. With alone, nothing is known to follow at once, and the
+	// caller has the time that a write to the client takes.
+	Frame(id RunID, f wire.Frame, alone bool) bool
 	// Lost is called when the worker of a run has it no more although its final frame has not
 	// come: none will. It may be called while Frame runs for another run, and must not block.
 	Lost(id RunID)
@@ -39,11 +40,12 @@ const (
 // Receiver is a frontend's half. All methods are safe for concurrent use and none blocks, except
 // Run.
 type Receiver struct {
-	cfg     Config
-	log     *slog.Logger
-	metrics receiverMetrics
-	out     *outbox
-	badLog  rate.Sometimes
+	frontend string
+	cfg      Config
+	log      *slog.Logger
+	metrics  receiverMetrics
+	out      *outbox
+	badLog   rate.Sometimes
 
 	mu        sync.RWMutex // guards the maps, never held while a sink runs
 	streams   map[uint64]*stream
@@ -79,6 +81,7 @@ type incoming struct {
 	sizes     []int // payload bytes of frames next-len(sizes) to next-1; those below consumed are done with
 	unacked   int   // bytes consumed since the last Ack
 	dirty     bool  // is in Receiver.dirty
+	near      bool  // deliver is at work: it says itself what has come
 	askedFor  uint32
 	asked     time.Time // when askedFor was asked for; zero: no gap
 	heard     time.Time // the last frame, or the last time that its worker was asked for it
@@ -89,7 +92,7 @@ type incoming struct {
 // NewReceiver makes the Receiver of the frontend with this name; Run makes it work.
 func NewReceiver(frontend string, publish Publish, cfg ReceiverConfig, reg prometheus.Registerer, log *slog.Logger) *Receiver {
 	r := &Receiver{
-		cfg: cfg, log: log, metrics: newReceiverMetrics(reg), badLog: rate.Sometimes{First: 1, Interval: 10 * time.Second},
+		frontend: frontend, cfg: cfg, log: log, metrics: newReceiverMetrics(reg), badLog: rate.Sometimes{First: 1, Interval: 10 * time.Second},
 		streams: map[uint64]*stream{}, workers: map[string]*sending{}, strangers: map[RunID]struct{}{},
 	}
 	r.out = newOutbox(publish, wire.AppendControlHeader(nil, frontend), &r.cfg, func(subject string, _ int, err error) {
@@ -168,10 +171,15 @@ func (r *Receiver) Close(id uint64) {
 	}
 }
 
+// busy is how long the frames of a batch are written to their clients by the one goroutine that takes batches. What
+// comes later in a large one is left to the goroutines of its streams, which may run at the same time.
+const busy = time.Millisecond
+
 // Batch takes one batch of frames. It keeps nothing of it.
 func (r *Receiver) Batch(batch []byte) {
+	begun := time.Now()
 	err := wire.ReadFrames(batch, func(worker string, f wire.Frame) bool {
-		r.frame(RunID{Worker: worker, Run: f.Run}, &f)
+		r.frame(RunID{Worker: worker, Run: f.Run}, &f, time.Since(begun) < busy)
 		return true
 	})
 	if err != nil {
@@ -180,7 +188,7 @@ func (r *Receiver) Batch(batch []byte) {
 	}
 }
 
-func (r *Receiver) frame(id RunID, f *wire.Frame) {
+func (r *Receiver) frame(id RunID, f *wire.Frame, alone bool) {
 	if f.Kind == wire.Unknown {
 		r.lost(id)
 		return
@@ -195,7 +203,7 @@ func (r *Receiver) frame(id RunID, f *wire.Frame) {
 	if !r.accept(in, f) {
 		return
 	}
-	keep := in.sink.Frame(in.id, *f)
+	keep := in.sink.Frame(in.id, *f, alone)
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	switch {
@@ -266,12 +274,17 @@ func (r *Receiver) accept(in *incoming, f *wire.Frame) bool {
 		r.gap(in)
 		return false
 	}
+	r.enter(in, f)
+	return true
+}
+
+// enter takes the next frame. It needs in.mu.
+func (r *Receiver) enter(in *incoming, f *wire.Frame) {
 	in.asked = time.Time{}
 	in.next++
 	in.sizes = append(in.sizes, len(f.Payload))
 	in.final = f.Kind.Final()
 	r.metrics.received.Inc()
-	return true
 }
 
 // askSilent asks the workers of runs of which nothing was heard for Config.ProbeMax whether they still have them: a worker
@@ -335,11 +348,13 @@ func (r *Receiver) Consumed(id RunID, seq uint32) {
 	if done := len(in.sizes) - int(in.next-in.consumed); done > len(in.sizes)/2 {
 		in.sizes = slices.Delete(in.sizes, 0, done)
 	}
-	if in.unacked >= r.cfg.Window/2 {
+	switch {
+	case in.near:
+	case in.unacked >= r.cfg.Window/2:
 		r.ack(in)
-		return
+	default:
+		r.mark(in)
 	}
-	r.mark(in)
 }
 
 // Cancel tells the worker of a run to stop; no more frames of it are handed on.

@@ -89,7 +89,7 @@ func (s *sink) Lost(id relay.RunID) { s.mu.Lock(); s.lost = append(s.lost, id); 
 
 func (s *sink) gone() []relay.RunID { s.mu.Lock(); defer s.mu.Unlock(); return slices.Clone(s.lost) }
 
-func (s *sink) Frame(id relay.RunID, f wire.Frame) bool {
+func (s *sink) Frame(id relay.RunID, f wire.Frame, _ bool) bool {
 	f.Payload = bytes.Clone(f.Payload)
 	s.mu.Lock()
 	s.frames, s.ids = append(s.frames, f), append(s.ids, id)

@@ -29,6 +29,7 @@ type Run struct {
 	ctx     context.Context //nolint:containedctx // the run is a lifetime; its context is its API
 	cancel  context.CancelCauseFunc
 	space   chan struct{} // 1 slot: the window may have opened
+	near    *Receiver     // of a frontend in this process; nil: it is in another
 
 	mu         sync.Mutex
 	frames     []sentFrame // from seq consumed to next-1
@@ -72,6 +73,15 @@ func (r *Run) SendJSON(ctx context.Context, kind wire.Kind, v any) error {
 // still fail when its context is over. After a final kind the run is closed and Send returns
 // ErrClosed; the frames are kept until the frontend has them or Config.Linger is over.
 func (r *Run) Send(ctx context.Context, kind wire.Kind, payload []byte) error {
+	return r.send(ctx, kind, payload, true)
+}
+
+// SendAhead is Send of a frame that another follows at once: a frontend in this process has its client get both together.
+func (r *Run) SendAhead(ctx context.Context, kind wire.Kind, payload []byte) error {
+	return r.send(ctx, kind, payload, false)
+}
+
+func (r *Run) send(ctx context.Context, kind wire.Kind, payload []byte, alone bool) error {
 	if len(payload) > r.s.cfg.MaxPayload {
 		return fmt.Errorf("send %s of %d bytes, at most %d: %w", kind, len(payload), r.s.cfg.MaxPayload, ErrTooLarge)
 	}
@@ -96,25 +106,54 @@ func (r *Run) Send(ctx context.Context, kind wire.Kind, payload []byte) error {
 		}
 	}
 	f := wire.Frame{Run: r.id, Stream: r.request.Stream, Attempt: r.request.Attempt, Seq: r.next, Kind: kind, Payload: payload}
-	encoded := r.encode(&f)
 	now := time.Now()
+	received, consumed := r.hand(&f, alone, now)
 	if !r.waiting() { // the frontend owes nothing until now
 		r.heard = now
 		r.rearm(now)
 	}
-	if n := len(r.frames); n > 0 && r.received == r.next {
-		r.frames[n-1].encoded = nil // was kept only to probe with
-	}
-	r.frames = append(r.frames, sentFrame{encoded: encoded, size: size})
+	r.s.metrics.sent.Inc()
 	r.next++
-	r.unconsumed += size
 	if kind.Final() {
 		r.final = now
 	}
-	r.s.metrics.sent.Inc()
+	if consumed {
+		r.received = r.next
+		r.consume(r.next)
+		return nil
+	}
+	if n := len(r.frames); n > 0 && r.received == f.Seq {
+		r.frames[n-1].encoded = nil // was kept only to probe with
+	}
+	encoded := r.encode(&f)
+	r.frames = append(r.frames, sentFrame{encoded: encoded, size: size})
+	r.unconsumed += size
+	if received {
+		r.received = r.next
+		return nil
+	}
 	r.s.out.add(r.subject, encoded, kind != wire.Data || !r.flowing) // if dropped, the probe sends it
 	r.flowing = kind == wire.Data
 	return nil
+}
+
+// hand gives a frame to a frontend in this process, after all that came before it. It needs the lock.
+func (r *Run) hand(f *wire.Frame, alone bool, now time.Time) (received, consumed bool) {
+	if r.near == nil || r.received != r.next {
+		return false, false
+	}
+	return r.near.deliver(r.s.worker, f, alone, now)
+}
+
+// consume lets go of the frames below seq, which reached the client. It needs the lock.
+func (r *Run) consume(seq uint32) {
+	n := min(int(seq-r.consumed), len(r.frames))
+	for _, f := range r.frames[:n] {
+		r.unconsumed -= f.size
+	}
+	clear(r.frames[:n])
+	r.frames = r.frames[n:]
+	r.consumed = seq
 }
 
 // Small frames share memory, of which ever more is taken at once: they are acknowledged, and let go of, in their order.
@@ -197,13 +236,7 @@ func (r *Run) ack(c wire.Control, now time.Time) (over bool) {
 		r.rearm(now)
 	}
 	if c.Kind == wire.Ack && c.Consumed > r.consumed {
-		n := int(c.Consumed - r.consumed)
-		for _, f := range r.frames[:n] {
-			r.unconsumed -= f.size
-		}
-		clear(r.frames[:n])
-		r.frames = r.frames[n:]
-		r.consumed = c.Consumed
+		r.consume(c.Consumed)
 		r.rearm(now)
 		select {
 		case r.space <- struct{}{}:

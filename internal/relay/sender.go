@@ -27,6 +27,7 @@ type Sender struct {
 	out     *outbox // frames
 	notes   *outbox // controls to other workers
 	last    atomic.Uint64
+	near    *Near // nil: no frontend is
 
 	mu   sync.RWMutex // guards runs, never held while frames are handled
 	runs map[uint64]*Run
@@ -48,6 +49,9 @@ func NewSender(worker string, publish Publish, cfg SenderConfig, reg prometheus.
 	s.last.Store(uint64(time.Now().UnixMicro()))
 	return s
 }
+
+// Beside has frames for the frontends that near knows go to them by a call, within Send. It is set before the first run.
+func (s *Sender) Beside(near *Near) { s.near = near }
 
 func (s *Sender) published(subject string, err error) {
 	if err != nil {
@@ -97,7 +101,7 @@ func (s *Sender) snapshot(runs []*Run) []*Run {
 func (s *Sender) Open(ctx context.Context, req *wire.Request) *Run {
 	r := &Run{
 		s: s, id: s.last.Add(1), request: wire.Request{Frontend: req.Frontend, Stream: req.Stream, Attempt: req.Attempt},
-		subject: wire.FramesSubject(req.Frontend), space: make(chan struct{}, 1),
+		subject: wire.FramesSubject(req.Frontend), space: make(chan struct{}, 1), near: s.near.find(req.Frontend),
 	}
 	r.ctx, r.cancel = context.WithCancelCause(ctx)
 	s.mu.Lock()

@@ -40,6 +40,7 @@ type Jobs[J any] interface {
 type Run interface {
 	Context() context.Context
 	Send(ctx context.Context, kind wire.Kind, payload []byte) error
+	SendAhead(ctx context.Context, kind wire.Kind, payload []byte) error
 	SendJSON(ctx context.Context, kind wire.Kind, v any) error
 	Close()
 }

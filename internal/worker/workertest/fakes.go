@@ -152,6 +152,10 @@ func (r *run) Send(ctx context.Context, kind wire.Kind, payload []byte) error {
 	return nil
 }
 
+func (r *run) SendAhead(ctx context.Context, kind wire.Kind, payload []byte) error {
+	return r.Send(ctx, kind, payload)
+}
+
 func (r *run) SendJSON(ctx context.Context, kind wire.Kind, v any) error {
 	payload, err := json.Marshal(v)
 	if err != nil {

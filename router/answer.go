@@ -36,8 +36,8 @@ type Answer struct {
 	read  int     // how many of them Next has returned
 }
 
-// Next returns the next SSE event's data of a streaming answer, or the next piece of a unary one,
-// and io.EOF after the last. If the answer broke off, the error is an *Error after what came, or
+// Next returns the next blocks of SSE events of a streaming answer, as they are to be written, or the next piece of a
+// unary one, and io.EOF after the last. If the answer broke off, the error is an *Error after what came, or
 // the cause of Do's context if that ended. The slice is the caller's. A ctx that ends ends only the
 // wait, but for one that ends while an answer that broke off is queued again, to be continued.
 func (a *Answer) Next(ctx context.Context) ([]byte, error) {

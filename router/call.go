@@ -75,7 +75,6 @@ type call struct {
 	slab     []byte             // where the next pieces are copied to; its readers let go of it piece by piece
 	begun    bool               // the client can have a piece of the answer: another attempt must continue it
 	came     bool               // the current attempt's run has sent a piece of a stream: no other run
-	got      int                // such pieces
 	last     time.Time          // when the last piece of a stream came
 	gaps     prometheus.Observer
 	timing   Timing

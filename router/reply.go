@@ -157,7 +157,7 @@ func (c *call) decoding(id relay.RunID, f *wire.Frame, now time.Time) (bool, fun
 	return true, func() { c.r.deps.Receiver.Cancel(old) }
 }
 
-// data keeps a piece until the client takes it. Of an answer that is not streamed the client gets
+// data keeps a piece, which of a stream is some events, until the client takes it. Of an answer that is not streamed the client gets
 // nothing before all of it is there: until then it can still be tried again, and the worker goes
 // on without waiting for the client.
 func (c *call) data(id relay.RunID, f *wire.Frame, now time.Time) (bool, func()) {
@@ -175,20 +175,20 @@ func (c *call) data(id relay.RunID, f *wire.Frame, now time.Time) (bool, func())
 	payload, seq := f.Payload, f.Seq
 	if c.sent != nil {
 		var err error
-		if payload, err = c.sent.Event(f.Payload); err != nil {
+		if payload, err = c.sent.Events(f.Payload); err != nil {
 			lost := wire.Failure{Reason: c.lost.Reason, Message: c.lost.Message + ": " + err.Error()}
+			if len(payload) > 0 { // of the events before
+				c.pieces = append(c.pieces, piece{run: id, seq: seq, data: c.keep(payload)})
+			}
 			return false, c.finish(Failed, failed(lost, c.tries()), now)
 		}
 	}
 	c.came = c.req.Streaming
-	if c.came {
-		c.got++
-	}
-	if payload != nil {
+	if len(payload) > 0 {
 		c.pieces = append(c.pieces, piece{run: id, seq: seq, data: c.keep(payload)})
 		c.pending += len(payload)
 	}
-	if !c.req.Streaming || payload == nil {
+	if !c.req.Streaming || len(payload) == 0 {
 		return true, func() { c.r.deps.Receiver.Consumed(id, seq) }
 	}
 	if !c.begun {

@@ -41,6 +41,8 @@ type Run interface {
 	Context() context.Context
 	Send(ctx context.Context, kind wire.Kind, payload []byte) error
 	SendJSON(ctx context.Context, kind wire.Kind, v any) error
+	// Portion is how many bytes of Data one frame has at most, where they can be divided.
+	Portion() int
 	Close()
 }
 

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/baton-llm/baton/api/auth"
+	"github.com/baton-llm/baton/internal/sse"
 	"github.com/baton-llm/baton/internal/wire"
 	"github.com/baton-llm/baton/router"
 )
@@ -216,14 +217,14 @@ type metered struct {
 	Answer
 
 	bill   *bill
-	pieces int
+	events int // of a stream
 }
 
 func (m *metered) Next(ctx context.Context) ([]byte, error) {
 	piece, err := m.Answer.Next(ctx)
 	switch {
 	case err == nil:
-		m.pieces++
+		m.events += sse.Count(piece)
 	case errors.Is(err, io.EOF):
 		m.settle()
 	}
@@ -244,7 +245,7 @@ func (m *metered) settle() {
 	case usage.PromptTokens > 0 || usage.CompletionTokens > 0:
 		m.bill.settle(prompt, usage.CompletionTokens)
 	case req.Streaming:
-		m.bill.settle(prompt, m.pieces)
+		m.bill.settle(prompt, m.events)
 	default:
 		m.bill.settle(prompt, req.MaxTokens)
 	}

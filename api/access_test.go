@@ -286,7 +286,7 @@ func TestTokensAreChargedByWhatTheEngineCounted(t *testing.T) {
 	}{
 		{"counted", chatBody, answering(counting{newScript(nil, "{}"), wire.EndInfo{PromptTokens: 30, CompletionTokens: 300}}), "200", 330},
 		{"not counted", chatBody, answering(newScript(nil, "{}")), "200", prompt + 200},
-		{"a stream, not counted", chatSSE, answering(newScript(nil, "{}", "{}", "{}")), "200", prompt + 3},
+		{"a stream, not counted", chatSSE, answering(newScript(nil, "{}", "data: {}\n\ndata: {}\n\n")), "200", prompt + 3},
 		{"a stream that broke off", chatSSE, answering(newScript(&router.Error{Status: 502}, "{}", "{}")), "502", prompt + 2},
 		{"refused by the engine", chatBody, failing(&router.Error{Status: 400}), "400", 0},
 		{"failed before the first event", chatSSE, failing(&router.Error{Status: 503}), "503", 0},

@@ -116,7 +116,7 @@ func (s *Server) events(ctx context.Context, out *eventWriter, r *http.Request, 
 		if empty {
 			out.beforeFirst(func(h http.Header) { s.describe(h, r, answer) })
 		}
-		if err := out.event(payload, answer.More()); err != nil {
+		if err := out.events(payload, answer.More()); err != nil {
 			return nil //nolint:nilerr // the client is gone; the writer counts it
 		}
 	}

@@ -183,7 +183,7 @@ func TestGoOpenAIReadsStreamsAndErrors(t *testing.T) {
 func TestGoOpenAIReadsErrorsAfterKeepAlives(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		out := newEventWriter(w, wire.Plain, nil)
-		err := errors.Join(out.ping(time.Now()), out.event([]byte(chunk), false), out.ping(time.Now()), out.ping(time.Now()))
+		err := errors.Join(out.ping(time.Now()), out.events([]byte("data: "+chunk+"\n\n"), false), out.ping(time.Now()), out.ping(time.Now()))
 		if err = errors.Join(err, out.fail(&router.Error{Status: 502, Message: "gone"})); err != nil {
 			t.Error(err)
 		}
@@ -221,7 +221,7 @@ func TestEventsThatAreThereTogetherAreOneWrite(t *testing.T) {
 		w := &writes{ResponseRecorder: httptest.NewRecorder()}
 		out := newEventWriter(w, wire.Plain, nil)
 		for _, more := range tt.more {
-			if err := out.event([]byte(chunk), more); err != nil {
+			if err := out.events([]byte("data: "+chunk+"\n\n"), more); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -236,7 +236,7 @@ func TestEventsThatAreThereTogetherAreOneWrite(t *testing.T) {
 	w := &writes{ResponseRecorder: httptest.NewRecorder()}
 	out := newEventWriter(w, wire.Plain, nil)
 	large := []byte(strings.Repeat("x", most))
-	if err := out.event(large, true); err != nil || w.n != 1 {
+	if err := out.events(large, true); err != nil || w.n != 1 {
 		t.Errorf("an event of %d bytes waits for more: %d writes, %v", most, w.n, err)
 	}
 }

@@ -30,7 +30,7 @@ import (
 type Answer interface {
 	Next(ctx context.Context) ([]byte, error)
 	More() bool
-	Direct(write func(payload []byte) (took, sent bool))
+	Direct(write router.Writer)
 	Timing() router.Timing
 	Usage() wire.EndInfo
 	Close()

@@ -15,12 +15,12 @@ import (
 type direct struct {
 	*script
 
-	write chan func([]byte) (took, sent bool)
+	write chan router.Writer
 	waits chan struct{} // each wait for more of it
 	next  chan []byte
 }
 
-func (d *direct) Direct(write func([]byte) (took, sent bool)) { d.write <- write }
+func (d *direct) Direct(write router.Writer) { d.write <- write }
 
 func (d *direct) Next(ctx context.Context) ([]byte, error) {
 	if len(d.payloads) > 0 {
@@ -36,14 +36,14 @@ func (d *direct) Next(ctx context.Context) ([]byte, error) {
 // Events that others write while the handler waits reach the client whole and in order, and nobody waits for a client
 // that does not read.
 func TestEventsAreWrittenByWhoeverBringsThem(t *testing.T) {
-	d := &direct{script: newScript(nil, "0"), write: make(chan func([]byte) (took, sent bool), 1), waits: make(chan struct{}), next: make(chan []byte)}
+	d := &direct{script: newScript(nil, "data: 0\n\n"), write: make(chan router.Writer, 1), waits: make(chan struct{}), next: make(chan []byte)}
 	h := start(t, &fakeRouter{do: func(context.Context, *router.Request) (Answer, error) { return d, nil }}, oneModel, nil)
 	c := h.connect(t)
 	c.send(post(chatSSE))
 	write := <-d.write
 	<-d.waits
 	n := 1
-	if took, sent := write([]byte("1")); !took || !sent {
+	if took, sent := write([]byte("data: 1\n\n")); !took || !sent {
 		t.Fatalf("with room: took %v, sent %v", took, sent)
 	}
 	large := strings.Repeat("x", 64<<10)
@@ -52,7 +52,7 @@ func TestEventsAreWrittenByWhoeverBringsThem(t *testing.T) {
 			t.Fatal("64 MB fit into a connection that nobody reads")
 		}
 		var took bool
-		if took, sent = write(fmt.Appendf(nil, "%d%s", n+1, large)); !took {
+		if took, sent = write(fmt.Appendf(nil, "data: %d%s\n\n", n+1, large)); !took {
 			t.Fatal("an event was not taken although nothing was before it")
 		}
 	}
@@ -63,7 +63,7 @@ func TestEventsAreWrittenByWhoeverBringsThem(t *testing.T) {
 	go func() {
 		<-d.waits
 		n++
-		if took, sent := write(fmt.Appendf(nil, "%d", n)); !took || !sent {
+		if took, sent := write(fmt.Appendf(nil, "data: %d\n\n", n)); !took || !sent {
 			t.Errorf("once the client has read: took %v, sent %v", took, sent)
 		}
 		close(d.next)

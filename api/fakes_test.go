@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -18,6 +19,7 @@ import (
 	"github.com/baton-llm/baton/api/auth"
 	"github.com/baton-llm/baton/internal/fleet"
 	"github.com/baton-llm/baton/internal/pipenet"
+	"github.com/baton-llm/baton/internal/sse"
 	"github.com/baton-llm/baton/internal/wire"
 	"github.com/baton-llm/baton/router"
 )
@@ -34,12 +36,17 @@ type fakeRouter struct {
 func (f *fakeRouter) Do(ctx context.Context, req *router.Request) (Answer, error) {
 	f.calls.Add(1)
 	f.last.Store(req)
-	return f.do(ctx, req)
+	a, err := f.do(ctx, req)
+	if s, ok := a.(interface{ asked(req *router.Request) }); ok {
+		s.asked(req)
+	}
+	return a, err
 }
 
 // script is an Answer of the given payloads, which ends with err (nil: io.EOF), after hold ends.
 type script struct {
-	payloads []string
+	payloads []string // of a plain stream: data of one event, or blocks
+	blocks   bool
 	err      error
 	hold     <-chan struct{} // before the end; nil: none
 	closed   chan struct{}
@@ -50,10 +57,18 @@ func newScript(err error, payloads ...string) *script {
 	return &script{payloads: payloads, err: err, closed: make(chan struct{})}
 }
 
+// asked has the script answer in the form that a request wants: a plain stream is of blocks.
+func (s *script) asked(req *router.Request) {
+	s.blocks = req.Streaming && wire.DialectOf(req.Path) == wire.Plain
+}
+
 func (s *script) Next(ctx context.Context) ([]byte, error) {
 	if len(s.payloads) > 0 {
 		p := s.payloads[0]
 		s.payloads = s.payloads[1:]
+		if s.blocks && !strings.HasPrefix(p, "data: ") {
+			return sse.Append(nil, nil, []byte(p)), nil
+		}
 		return []byte(p), nil
 	}
 	if s.hold != nil {
@@ -69,11 +84,11 @@ func (s *script) Next(ctx context.Context) ([]byte, error) {
 	return nil, io.EOF
 }
 
-func (s *script) More() bool                            { return false }
-func (s *script) Direct(func([]byte) (took, sent bool)) {}
-func (s *script) Timing() router.Timing                 { return router.Timing{} }
-func (s *script) Usage() wire.EndInfo                   { return wire.EndInfo{} }
-func (s *script) Close()                                { s.once.Do(func() { close(s.closed) }) }
+func (s *script) More() bool            { return false }
+func (s *script) Direct(router.Writer)  {}
+func (s *script) Timing() router.Timing { return router.Timing{} }
+func (s *script) Usage() wire.EndInfo   { return wire.EndInfo{} }
+func (s *script) Close()                { s.once.Do(func() { close(s.closed) }) }
 
 func answering(a Answer) *fakeRouter {
 	return &fakeRouter{do: func(context.Context, *router.Request) (Answer, error) { return a, nil }}

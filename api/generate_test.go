@@ -22,6 +22,7 @@ func TestStreamIsWhatVLLMWrites(t *testing.T) {
 		counted          string
 	}{
 		{"whole", chatPath, "data: {\"a\":1}\n\ndata: {\"b\":\"\u00e9\"}\n\ndata: [DONE]\n\n", newScript(nil, `{"a":1}`, `{"b":"é"}`), "200"},
+		{"two events at once", chatPath, "data: 1\n\ndata: 2\n\ndata: 3\n\ndata: [DONE]\n\n", newScript(nil, "data: 1\n\ndata: 2\n\n", "3"), "200"},
 		{"data of two lines", chatPath, "data: {\ndata: }\n\ndata: [DONE]\n\n", newScript(nil, "{\n}"), "200"},
 		{
 			"broken off", chatPath,

@@ -19,7 +19,7 @@ var (
 	keepAliveLine = []byte("\n")
 )
 
-// eventWriter writes server-sent events as the engine does: one block an event, nothing before the first. What is
+// eventWriter writes server-sent events as the engine does, with nothing before the first. What is
 // there at the same time is sent at the same time. Its methods are safe for concurrent use.
 type eventWriter struct {
 	w       http.ResponseWriter
@@ -37,32 +37,24 @@ type eventWriter struct {
 // most bounds the blocks that are written at once.
 const most = 32 << 10
 
-// event takes one event; payload is that of a wire.Data frame. With more, another call follows at once, which may send
-// both. An error means that the client is gone.
-func (s *eventWriter) event(payload []byte, more bool) error {
+// events takes blocks of events; payload is that of a wire.Data frame. With more, another call follows at once, which may
+// send both. An error means that the client is gone.
+func (s *eventWriter) events(payload []byte, more bool) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.append(payload)
+	if !more && len(s.buf) == 0 {
+		return s.send(payload)
+	}
+	s.buf = append(s.buf, payload...)
 	if more && len(s.buf) < most {
 		return nil
 	}
-	return s.send()
+	return s.sendAll()
 }
 
-// append needs mu.
-func (s *eventWriter) append(payload []byte) {
-	switch {
-	case len(payload) == 0: // direct has it
-	case s.dialect.Named():
-		s.buf = append(s.buf, payload...)
-	default:
-		s.buf = sse.Append(s.buf, nil, payload)
-	}
-}
-
-// direct writes one event without waiting, for a goroutine that has other things to do. It takes none where there is
+// direct writes blocks of events without waiting, for a goroutine that has other things to do. It takes none where there is
 // something to wait for already. What it took and could not send goes out with whatever is written next.
-func (s *eventWriter) direct(payload []byte) (took, sent bool) {
+func (s *eventWriter) direct(blocks []byte) (took, sent bool) {
 	if !s.mu.TryLock() {
 		return false, false
 	}
@@ -70,9 +62,8 @@ func (s *eventWriter) direct(payload []byte) (took, sent bool) {
 	if !s.begun || len(s.buf) > 0 || len(s.conn.rest) > 0 {
 		return false, false
 	}
-	s.append(payload)
 	s.conn.eager = true
-	err := s.send()
+	err := s.send(blocks)
 	s.conn.eager = false
 	return true, err == nil && len(s.conn.rest) == 0
 }
@@ -84,7 +75,7 @@ func (s *eventWriter) done() error {
 	if !s.dialect.Named() {
 		s.buf = append(s.buf, doneBlock...)
 	}
-	return s.send()
+	return s.sendAll()
 }
 
 // fail ends a stream that broke off after it had begun: never as if it were complete.
@@ -100,7 +91,7 @@ func (s *eventWriter) fail(e *router.Error) error {
 	} else {
 		s.buf = append(sse.Append(s.buf, nil, inStream(e)), doneBlock...)
 	}
-	return s.send()
+	return s.sendAll()
 }
 
 // namedError is an error event as the SDKs of both named dialects look for it.
@@ -141,11 +132,18 @@ func (s *eventWriter) ping(before time.Time) error {
 		return nil
 	}
 	s.buf = append(s.buf, keepAliveLine...)
-	return s.send()
+	return s.sendAll()
 }
 
-// send writes all blocks in one go. It is called with mu held.
-func (s *eventWriter) send() error {
+// sendAll writes what waits in one go. It is called with mu held.
+func (s *eventWriter) sendAll() error {
+	err := s.send(s.buf)
+	s.buf = s.buf[:0]
+	return err
+}
+
+// send is called with mu held.
+func (s *eventWriter) send(blocks []byte) error {
 	if !s.begun {
 		s.begun = true
 		h := s.w.Header()
@@ -160,9 +158,7 @@ func (s *eventWriter) send() error {
 			return err
 		}
 	}
-	_, err := s.w.Write(s.buf)
-	s.buf = s.buf[:0]
-	if err != nil {
+	if _, err := s.w.Write(blocks); err != nil {
 		return err
 	}
 	return s.flush()

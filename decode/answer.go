@@ -14,7 +14,7 @@ import (
 	"github.com/baton-llm/baton/internal/worker"
 )
 
-// stream passes each event of a streamed answer on.
+// stream passes the events of a streamed answer on: those that are there at the same time in one frame.
 func (a *attempt) stream(ctx context.Context, call engine.Call) (wire.EndInfo, error) {
 	s, err := a.deps.Engine.Stream(ctx, call)
 	if err != nil {
@@ -25,24 +25,33 @@ func (a *attempt) stream(ctx context.Context, call engine.Call) (wire.EndInfo, e
 	out := events{dialect: wire.DialectOf(call.Path)}
 	for {
 		event, err := s.Next()
-		if errors.Is(err, io.EOF) {
+		var failure wire.Failure
+		failed := false
+		if err == nil {
+			failure, failed = engine.ErrorEvent(out.dialect, event)
+		}
+		if err != nil || failed { // what came before it is the client's
+			if err := a.flush(ctx, &out, err != nil); err != nil {
+				return wire.EndInfo{}, err
+			}
+		}
+		switch {
+		case errors.Is(err, io.EOF):
 			return used.sum(), nil
-		}
-		if err != nil {
+		case err != nil:
 			return wire.EndInfo{}, engineErr(ctx, err)
-		}
-		if failure, ok := engine.ErrorEvent(out.dialect, event); ok {
+		case failed:
 			return wire.EndInfo{}, a.broken(ctx, &out, event, failure)
 		}
-		if onlyUsage := used.read(event.Data); onlyUsage && a.counting {
-			continue // we asked for it, the client did not
+		if onlyUsage := used.read(event.Data); !onlyUsage || !a.counting { // else we asked for it, the client did not
+			if err := a.gather(ctx, &out, event); err != nil {
+				return wire.EndInfo{}, err
+			}
 		}
-		payload, err := out.payload(event)
-		if err != nil {
-			return wire.EndInfo{}, err
-		}
-		if err := a.data(ctx, payload); err != nil {
-			return wire.EndInfo{}, err
+		if !s.More() {
+			if err := a.flush(ctx, &out, false); err != nil {
+				return wire.EndInfo{}, err
+			}
 		}
 	}
 }
@@ -51,11 +60,10 @@ func (a *attempt) stream(ctx context.Context, call engine.Call) (wire.EndInfo, e
 // that has seen some gets this one, too, as the engine sent it; else the frontend writes it.
 func (a *attempt) broken(ctx context.Context, out *events, event sse.Event, failure wire.Failure) error {
 	if a.told && out.dialect.Named() {
-		payload, err := out.payload(event)
-		if err != nil {
+		if err := out.add(event); err != nil {
 			return err
 		}
-		if err := a.data(ctx, payload); err != nil {
+		if err := a.flush(ctx, out, true); err != nil {
 			return err
 		}
 		failure.Told = true
@@ -63,20 +71,54 @@ func (a *attempt) broken(ctx context.Context, out *events, event sse.Event, fail
 	return &worker.Error{Failure: failure}
 }
 
-// events makes payloads of Data frames.
+// events makes the payload of a Data frame.
 type events struct {
 	dialect wire.Dialect
-	block   []byte
+	blocks  []byte
+	count   int
 }
 
-// payload is valid until the next call.
-func (e *events) payload(event sse.Event) ([]byte, error) {
+func (e *events) add(event sse.Event) error {
 	data, err := withoutTransfer(event.Data)
-	if err != nil || !e.dialect.Named() {
-		return data, err
+	if err != nil {
+		return err
 	}
-	e.block = sse.Append(e.block[:0], event.Name, data)
-	return e.block, nil
+	name := event.Name
+	if !e.dialect.Named() {
+		name = nil
+	}
+	e.blocks = sse.Append(e.blocks, name, data)
+	e.count++
+	return nil
+}
+
+// gather adds an event, and sends those before it where the frame would be too large for all.
+func (a *attempt) gather(ctx context.Context, out *events, event sse.Event) error {
+	before := len(out.blocks)
+	if err := out.add(event); err != nil {
+		if sent := a.flush(ctx, out, true); sent != nil {
+			return sent
+		}
+		return err
+	}
+	if before == 0 || len(out.blocks) <= a.run.Portion() {
+		return nil
+	}
+	if err := a.data(ctx, out.blocks[:before], out.count-1, true); err != nil {
+		return err
+	}
+	out.blocks, out.count = append(out.blocks[:0], out.blocks[before:]...), 1
+	return nil
+}
+
+// flush sends the events that were gathered, if there are any. With more, another frame follows at once.
+func (a *attempt) flush(ctx context.Context, out *events, more bool) error {
+	if out.count == 0 {
+		return nil
+	}
+	err := a.data(ctx, out.blocks, out.count, more)
+	out.blocks, out.count = out.blocks[:0], 0
+	return err
 }
 
 // piece is the largest part of a unary answer in one frame, bytes.
@@ -99,15 +141,16 @@ func (a *attempt) post(ctx context.Context, call engine.Call) (wire.EndInfo, err
 		return wire.EndInfo{}, err
 	}
 	for part := range slices.Chunk(answer, piece) {
-		if err := a.data(ctx, part); err != nil {
+		if err := a.data(ctx, part, 1, true); err != nil {
 			return wire.EndInfo{}, err
 		}
 	}
 	return used.total, nil
 }
 
-// data sends one payload. The first also proves that the engine has read the handle's blocks.
-func (a *attempt) data(ctx context.Context, payload []byte) error {
+// data sends one payload, of so many events if it is of a stream. The first also proves that the engine has read the
+// handle's blocks. With more, another frame follows at once.
+func (a *attempt) data(ctx context.Context, payload []byte, count int, more bool) error {
 	now := time.Now()
 	if !a.told {
 		if err := a.readInTime(now); err != nil {
@@ -120,11 +163,18 @@ func (a *attempt) data(ctx context.Context, payload []byte) error {
 			r.Stage = wire.StageDecoding
 			a.deps.Reporter.Set(r)
 		}
-	} else if a.job.Streaming {
-		a.deps.Reporter.Gap(now.Sub(a.last), now)
+		a.last = now
+		count-- // there is no gap before the first
+	}
+	if a.job.Streaming && count > 0 {
+		a.deps.Reporter.Gap(now.Sub(a.last), count, now)
 	}
 	a.last = now
-	if err := a.run.Send(ctx, wire.Data, payload); err != nil {
+	send := a.run.Send
+	if more {
+		send = a.run.SendAhead
+	}
+	if err := send(ctx, wire.Data, payload); err != nil {
 		return worker.Ended(ctx, err)
 	}
 	return nil

@@ -2,12 +2,15 @@ package decode_test
 
 import (
 	"encoding/json"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/baton-llm/baton/internal/sse"
 	"github.com/baton-llm/baton/internal/wire"
+	"github.com/baton-llm/baton/internal/worker/workertest"
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -29,7 +32,19 @@ func run(t *testing.T, change func(*bench, *wire.DecodeJob)) (frames []wire.Fram
 	return frames, body
 }
 
-// data returns what the client gets.
+// events returns the data of the events that the client gets.
+func events(frames []wire.Frame) (all []string) {
+	for _, f := range frames {
+		for rest := f.Payload; f.Kind == wire.Data && len(rest) > 0; {
+			var event []byte
+			event, rest = sse.Cut(rest)
+			all = append(all, string(event))
+		}
+	}
+	return all
+}
+
+// data returns the payloads of the answer.
 func data(frames []wire.Frame) (all []string) {
 	for _, f := range frames {
 		if f.Kind == wire.Data {
@@ -106,7 +121,7 @@ func TestUsageIsCountedAndNotLeaked(t *testing.T) {
 					want = string(j.Body)
 				}
 			})
-			if d := cmp.Diff(tc.data, data(frames)); d != "" {
+			if d := cmp.Diff(tc.data, events(frames)); d != "" {
 				t.Errorf("what the client gets:\n%s", d)
 			}
 			if got := last(frames); got != end {
@@ -149,7 +164,11 @@ func TestTransferParamsNeverReachTheClient(t *testing.T) {
 			frames, _ := run(t, func(b *bench, j *wire.DecodeJob) {
 				j.Streaming, b.engine.events, b.engine.answer = streaming, []string{sent}, []byte(sent)
 			})
-			if d := cmp.Diff([]string{want}, data(frames)); d != "" {
+			got := data(frames)
+			if streaming {
+				got = events(frames)
+			}
+			if d := cmp.Diff([]string{want}, got); d != "" {
 				t.Errorf("streaming %v:\n%s", streaming, d)
 			}
 		}
@@ -181,7 +200,7 @@ func TestErrorEventsAreFailures(t *testing.T) {
 		want   wire.Failure
 	}{
 		"first":           {chat, []string{`{"error":{"code":500}}`}, nil, failure(500, wire.EngineError, `{"error":{"code":500}}`, false)},
-		"later":           {chat, []string{`1`, `{"error":{"code":400}}`}, []string{`1`}, failure(400, wire.EngineRejected, `{"error":{"code":400}}`, false)},
+		"later":           {chat, []string{`1`, `{"error":{"code":400}}`}, []string{"data: 1\n\n"}, failure(400, wire.EngineRejected, `{"error":{"code":400}}`, false)},
 		"first of names":  {messages, []string{`@error {"type":"error"}`}, nil, failure(0, wire.EngineError, `{"type":"error"}`, false)},
 		"later, of names": {messages, []string{`@a 1`, `@error {"x":1}`, "[DONE]"}, []string{"event: a\ndata: 1\n\n", "event: error\ndata: {\"x\":1}\n\n"}, failure(0, wire.EngineError, `{"x":1}`, true)},
 	} {
@@ -196,6 +215,57 @@ func TestErrorEventsAreFailures(t *testing.T) {
 			}
 			if d := cmp.Diff(tc.want, got); d != "" {
 				t.Error(d)
+			}
+		})
+	}
+}
+
+// Events that are there at the same time go in one frame, as far as that has room for them; one that is there alone goes
+// at once. What is no event of the client ends or leaves a frame as if it had come alone.
+func TestEventsThatAreThereTogetherAreOneFrame(t *testing.T) {
+	const (
+		a, b  = `{"choices":[{"text":"a"}]}`, `{"choices":[{"text":"b"}]}`
+		usage = `{"choices":[],"usage":{"prompt_tokens":7,"completion_tokens":2}}`
+		oops  = `{"error":{"code":500}}`
+	)
+	blocks := func(events ...string) (all string) {
+		for _, e := range events {
+			all += "data: " + e + "\n\n"
+		}
+		return all
+	}
+	half := strings.Repeat("x", workertest.Portion/2-len(blocks("")))
+	large := strings.Repeat("y", 2*workertest.Portion)
+	for name, tc := range map[string]struct {
+		events []string
+		data   []string
+		end    wire.Kind
+		gaps   []time.Duration
+	}{
+		"alone":             {[]string{a, b}, []string{blocks(a), blocks(b)}, wire.End, []time.Duration{gap}},
+		"two and two":       {[]string{a, "+" + b, b, "+" + a}, []string{blocks(a, b), blocks(b, a)}, wire.End, []time.Duration{0, gap / 2, gap / 2}},
+		"just room":         {[]string{half, "+" + half}, []string{blocks(half, half)}, wire.End, []time.Duration{0}},
+		"no room":           {[]string{half, "+" + half, "+1", "+2"}, []string{blocks(half, half), blocks("1", "2")}, wire.End, []time.Duration{0, 0, 0}},
+		"one that is large": {[]string{a, "+" + large, "+" + b}, []string{blocks(a), blocks(large), blocks(b)}, wire.End, []time.Duration{0, 0}},
+		"counts at the end": {[]string{a, "+" + b, "+" + usage}, []string{blocks(a, b)}, wire.End, []time.Duration{0}},
+		"counts alone":      {[]string{a, usage}, []string{blocks(a)}, wire.End, nil},
+		"counts between":    {[]string{a, "+" + usage, "+" + b}, []string{blocks(a, b)}, wire.End, []time.Duration{0}},
+		"a failure":         {[]string{a, "+" + b, "+" + oops, "+" + a}, []string{blocks(a, b)}, wire.Fail, []time.Duration{0}},
+		"no JSON at last":   {[]string{a, `+{"kv_transfer_params":`}, []string{blocks(a)}, wire.Fail, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var at *bench
+			frames, _ := run(t, func(b *bench, j *wire.DecodeJob) {
+				at, b.engine.events, j.Path = b, tc.events, "/v1/completions"
+			})
+			if d := cmp.Diff(tc.data, data(frames)); d != "" {
+				t.Errorf("what the client gets:\n%s", d)
+			}
+			if got := frames[len(frames)-1].Kind; got != tc.end {
+				t.Errorf("the last frame is %s, want %s", got, tc.end)
+			}
+			if got := at.reports.Gaps(); !slices.Equal(got, tc.gaps) {
+				t.Errorf("gaps are %v, want %v", got, tc.gaps)
 			}
 		})
 	}

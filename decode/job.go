@@ -25,7 +25,7 @@ type attempt struct {
 	told     bool         // the answer has begun: no other worker can do the job from its start
 	counted  wire.EndInfo // by the engine, of an answer that is complete
 	called   time.Time    // when the engine was called last
-	last     time.Time    // when the last event of a stream came
+	last     time.Time    // when the last events of a stream came
 	counting bool         // the engine was asked for usage that the client did not ask for
 }
 

@@ -57,9 +57,11 @@ type meter struct {
 	last    []byte // event with counts that was not read
 }
 
+// They begin behind a quote, of which events are full: so little of an event is looked at twice. As bytes, an event with
+// a text that quotes them has backslashes.
 var (
-	usageMember = []byte(`"usage"`)
-	someChoice  = []byte(`"choices":[{`) // as bytes, an event with a text that quotes it has backslashes
+	usageMember = []byte(`usage"`)
+	someChoice  = []byte(`choices":[{`)
 )
 
 // counts is a usage object in the words of chat and completions, or of responses and messages.
@@ -81,11 +83,13 @@ type details struct {
 // read takes the usage of one event or of a whole answer, if it has one. onlyUsage tells whether
 // there is nothing else in it: the last event of a stream that was asked to count.
 func (m *meter) read(payload []byte) (onlyUsage bool) {
-	if !bytes.Contains(payload, usageMember) {
-		return false
+	if m.running {
+		if at := bytes.Index(payload, someChoice); at >= 0 && bytes.Contains(payload[at:], usageMember) {
+			m.last = append(m.last[:0], payload...) // they grow: one is read for all
+			return false
+		}
 	}
-	if m.running && bytes.Contains(payload, someChoice) {
-		m.last = append(m.last[:0], payload...) // they grow: one is read for all
+	if !bytes.Contains(payload, usageMember) {
 		return false
 	}
 	if onlyUsage = m.count(payload); onlyUsage {

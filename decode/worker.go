@@ -20,6 +20,7 @@ import (
 // Stream is an answer that the engine streams; see engine.Stream.
 type Stream interface {
 	Next() (sse.Event, error)
+	More() bool
 	Close() error
 }
 
@@ -48,7 +49,7 @@ func (c client) Stream(ctx context.Context, call engine.Call) (Stream, error) {
 // Reporter tells the dispatchers how far jobs are and how fast tokens come; *worker.Reporter is one.
 type Reporter interface {
 	Set(j wire.JobReport)
-	Gap(d time.Duration, now time.Time)
+	Gap(d time.Duration, tokens int, now time.Time)
 }
 
 // Deps is what a Worker works with.

@@ -36,9 +36,9 @@ func (connector) PreparePrefill(b []byte) ([]byte, error)                      {
 func (connector) HandleFrom([]byte) (kvtransfer.Handle, error)                 { return kvtransfer.Handle{}, nil }
 func (connector) PrepareDecode(b []byte, _ *kvtransfer.Handle) ([]byte, error) { return b, nil }
 
-// fakeEngine answers each event after a tenth of a second.
+// fakeEngine answers each event after a tenth of a second, but for those that are there with the one before.
 type fakeEngine struct {
-	events []string // data, or "@name data"
+	events []string // data, or "@name data"; after a "+": there with the one before
 	err    error    // of the call
 	end    error    // after the events; nil: io.EOF
 	answer []byte
@@ -108,6 +108,9 @@ func (s *stream) Next() (sse.Event, error) {
 	if len(s.rest) == len(s.e.events) {
 		wait += s.e.late
 	}
+	if s.More() {
+		wait = 0
+	}
 	select {
 	case <-time.After(wait):
 	case <-s.ctx.Done():
@@ -119,7 +122,7 @@ func (s *stream) Next() (sse.Event, error) {
 		}
 		return sse.Event{}, io.EOF
 	}
-	event := s.rest[0]
+	event := strings.TrimPrefix(s.rest[0], "+")
 	s.rest = s.rest[1:]
 	name := ""
 	if named, ok := strings.CutPrefix(event, "@"); ok {
@@ -127,6 +130,8 @@ func (s *stream) Next() (sse.Event, error) {
 	}
 	return sse.Event{Name: []byte(name), Data: []byte(event)}, nil
 }
+
+func (s *stream) More() bool { return len(s.rest) > 0 && strings.HasPrefix(s.rest[0], "+") }
 
 func (s *stream) Close() error { return s.e.leave() }
 
@@ -229,7 +234,7 @@ func TestAnswerIsPassedOnAsTheEngineSentIt(t *testing.T) {
 				if got := kinds(frames); got != "decoding data data data end" {
 					t.Fatalf("frames = %s", got)
 				}
-				if got := string(frames[1].Payload); got != `{"a":1}` {
+				if got := string(frames[1].Payload); got != "data: {\"a\":1}\n\n" {
 					t.Errorf("first payload = %s", got)
 				}
 				if got := string(frames[4].Payload); got != `{"prompt_tokens":7,"completion_tokens":2,"cached_tokens":3}` {

@@ -36,8 +36,8 @@ type Answer struct {
 	read  int     // how many of them Next has returned
 }
 
-// Next returns the next SSE event's data of a streaming answer, or the next piece of a unary one,
-// and io.EOF after the last. If the answer broke off, the error is an *Error after what came, or
+// Next returns the next blocks of SSE events of a streaming answer, as they are to be written, or the next piece of a
+// unary one, and io.EOF after the last. If the answer broke off, the error is an *Error after what came, or
 // the cause of Do's context if that ended. The slice is the caller's. A ctx that ends ends only the
 // wait, but for one that ends while an answer that broke off is queued again, to be continued.
 func (a *Answer) Next(ctx context.Context) ([]byte, error) {
@@ -71,10 +71,13 @@ func (a *Answer) Next(ctx context.Context) ([]byte, error) {
 	}
 }
 
+// Writer writes a piece of a stream without blocking, and says whether it took it, and whether the client has it.
+type Writer = func(piece []byte) (took, sent bool)
+
 // Direct has pieces of a stream written by whoever brings them while Next waits, which saves the waking of its goroutine.
-// write must not block. It says whether it took the piece, and whether the client has it; if not, Next returns an empty
-// piece in its place. It is called while Next waits, and never after that.
-func (a *Answer) Direct(write func(payload []byte) (took, sent bool)) {
+// In place of a piece that write took and could not send, Next returns an empty one. write is called while Next waits,
+// and never after that.
+func (a *Answer) Direct(write Writer) {
 	a.c.mu.Lock()
 	defer a.c.mu.Unlock()
 	a.c.direct = write

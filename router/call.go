@@ -49,36 +49,35 @@ type call struct {
 
 	mu       sync.Mutex // never held while the receiver or the router's table is called
 	state    State
-	since    time.Time                      // of state
-	steps    []Step                         // the states so far
-	attempt  uint32                         // from 1; frames of another one are fenced off
-	unborn   int                            // attempts whose jobs were lost in the queue
-	failures int                            // attempts in a row that Config.Attempts counts
-	missed   bool                           // the queue did not have the current attempt's job when it was looked for
-	looked   time.Time                      // when that was, or when the job was queued
-	lost     wire.Failure                   // of the attempt that ended last, for Do; valid if again
-	avoid    []string                       // workers that had an attempt which failed, the last one last
-	again    bool                           // Do shall publish the current attempt; no frame of it can have come
-	job      receipt                        // of the current attempt
-	queued   trace.Span                     // of the current attempt while no worker has it; nil: not in the queue
-	parent   string                         // of the current attempt's job: the traceparent
-	ask      ask                            // what the current attempt asks for
-	sent     *resume.Transcript             // of a stream that can be continued; nil: of none
-	prefill  relay.RunID                    // adopted; zero: none
-	decode   relay.RunID                    // adopted; zero: none
-	whole    bool                           // decode does all of the request
-	split    bool                           // a handle of this or an earlier attempt may be somewhere
-	next     string                         // decode worker that the handle is for, while Handed
-	lapse    time.Time                      // when no decode worker takes the handle any more, while Handed; zero: not said
-	pieces   []piece                        // of the answer, not read yet
-	pending  int                            // bytes in pieces
-	parked   bool                           // a goroutine waits in Answer.Next and has taken all pieces
-	direct   func([]byte) (took, sent bool) // see Answer.Direct; nil: pieces wait for Next
-	slab     []byte                         // where the next pieces are copied to; its readers let go of it piece by piece
-	begun    bool                           // the client can have a piece of the answer: another attempt must continue it
-	came     bool                           // the current attempt's run has sent a piece of a stream: no other run
-	got      int                            // such pieces
-	last     time.Time                      // when the last piece of a stream came
+	since    time.Time          // of state
+	steps    []Step             // the states so far
+	attempt  uint32             // from 1; frames of another one are fenced off
+	unborn   int                // attempts whose jobs were lost in the queue
+	failures int                // attempts in a row that Config.Attempts counts
+	missed   bool               // the queue did not have the current attempt's job when it was looked for
+	looked   time.Time          // when that was, or when the job was queued
+	lost     wire.Failure       // of the attempt that ended last, for Do; valid if again
+	avoid    []string           // workers that had an attempt which failed, the last one last
+	again    bool               // Do shall publish the current attempt; no frame of it can have come
+	job      receipt            // of the current attempt
+	queued   trace.Span         // of the current attempt while no worker has it; nil: not in the queue
+	parent   string             // of the current attempt's job: the traceparent
+	ask      ask                // what the current attempt asks for
+	sent     *resume.Transcript // of a stream that can be continued; nil: of none
+	prefill  relay.RunID        // adopted; zero: none
+	decode   relay.RunID        // adopted; zero: none
+	whole    bool               // decode does all of the request
+	split    bool               // a handle of this or an earlier attempt may be somewhere
+	next     string             // decode worker that the handle is for, while Handed
+	lapse    time.Time          // when no decode worker takes the handle any more, while Handed; zero: not said
+	pieces   []piece            // of the answer, not read yet
+	pending  int                // bytes in pieces
+	parked   bool               // a goroutine waits in Answer.Next and has taken all pieces
+	direct   Writer             // see Answer.Direct; nil: pieces wait for Next
+	slab     []byte             // where the next pieces are copied to; its readers let go of it piece by piece
+	begun    bool               // the client can have a piece of the answer: another attempt must continue it
+	came     bool               // the current attempt's run has sent a piece of a stream: no other run
+	last     time.Time          // when the last piece of a stream came
 	gaps     prometheus.Observer
 	timing   Timing
 	handed   time.Time

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/baton-llm/baton/internal/rawjson"
+	"github.com/baton-llm/baton/internal/sse"
 	"github.com/baton-llm/baton/internal/wire"
 	"github.com/baton-llm/baton/router"
 	"github.com/baton-llm/baton/router/resume"
@@ -30,20 +31,22 @@ func continuable() *router.Request {
 
 // word is an event of an engine that counts; end is a finish_reason in quotes or null.
 func word(id, text, end string, prompt, tokens int) string {
-	return fmt.Sprintf(`{"id":%q,"created":1,"choices":[{"index":0,"text":%q,"finish_reason":%s}],"usage":{"prompt_tokens":%d,"total_tokens":%d,"completion_tokens":%d}}`,
+	return fmt.Sprintf("data: "+`{"id":%q,"created":1,"choices":[{"index":0,"text":%q,"finish_reason":%s}],"usage":{"prompt_tokens":%d,"total_tokens":%d,"completion_tokens":%d}}`+"\n\n",
 		id, text, end, prompt, prompt+tokens, tokens)
 }
 
 // texts joins the text of the events, all of which are of answer "x".
-func texts(t *testing.T, events []string) (all string) {
+func texts(t *testing.T, pieces []string) (all string) {
 	t.Helper()
-	for _, data := range events {
+	data, rest := []byte(nil), []byte(strings.Join(pieces, ""))
+	for len(rest) > 0 {
+		data, rest = sse.Cut(rest)
 		var e struct {
 			ID      string
 			Choices []struct{ Text string }
 			Usage   json.RawMessage
 		}
-		if err := json.Unmarshal([]byte(data), &e); err != nil {
+		if err := json.Unmarshal(data, &e); err != nil {
 			t.Fatalf("event %s: %v", data, err)
 		}
 		if e.ID != "x" || e.Usage != nil {
@@ -173,6 +176,32 @@ func TestRunThatDoesNotContinueEndsTheStream(t *testing.T) {
 			})
 		})
 	}
+}
+
+// What comes before it in the same frame does continue the answer: the client gets that.
+func TestRunThatContinuesNoLongerEndsTheStream(t *testing.T) {
+	bubble(t, router.DefaultConfig(), func(t *testing.T, h *rig) {
+		out := h.do(t.Context(), continuable())
+		h.run("d1", 1, h.job()).send(wire.Decoding, wholly).send(wire.Data, word("x", " a", "null", 3, 1)+word("x", " b", "null", 3, 2)).fail(wire.Failure{Reason: wire.EngineDown, Message: "boom"})
+		res := h.now(out)
+		done := make(chan error, 1)
+		go func() {
+			got, err := rest(res.answer)
+			if text := texts(t, got); text != " a b c d" {
+				t.Errorf("text is %q", text)
+			}
+			done <- err
+		}()
+		time.Sleep(2 * time.Second)
+		second := h.run("d2", 1, h.job()).send(wire.Decoding, wholly)
+		second.send(wire.Data, word("y", " c", "null", 5, 1)+word("y", " d", "null", 5, 2)+"data: {}\n\n"+word("y", " e", "null", 5, 3))
+		wantError(t, <-done, 503, "engine_down")
+		if !second.cancelled() {
+			t.Error("the run was not cancelled")
+		}
+		res.answer.Close()
+		h.over(map[string]int{"failed": 1})
+	})
 }
 
 func TestStreamThatLostOnlyItsEndIsComplete(t *testing.T) {

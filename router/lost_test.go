@@ -71,7 +71,10 @@ func TestTriesHaveAnEnd(t *testing.T) {
 
 // A long stream may meet any number of restarts, as long as it comes on between them.
 func TestTriesThatBringAGoodPartAreNotCounted(t *testing.T) {
-	for _, tt := range []struct{ pieces, tries int }{{pieces: 16, tries: 10}, {pieces: 15, tries: 3}} {
+	for _, tt := range []struct {
+		pieces, tries int
+		together      bool // in one frame
+	}{{pieces: 16, tries: 10}, {pieces: 15, tries: 3}, {pieces: 16, tries: 10, together: true}} {
 		bubble(t, router.DefaultConfig(), func(t *testing.T, h *rig) {
 			req := continuable()
 			req.MaxTokens = 1000
@@ -83,8 +86,12 @@ func TestTriesThatBringAGoodPartAreNotCounted(t *testing.T) {
 					t.Fatalf("of %d pieces each: %d tries before the %dth", tt.pieces, len(h.queue.all()), n+1)
 				}
 				r := h.run("d", uint64(n), h.job()).send(wire.Decoding, wholly)
+				frame := ""
 				for i := range tt.pieces {
-					r.send(wire.Data, word("x", " a", "null", 3+n*tt.pieces, i+1))
+					if frame += word("x", " a", "null", 3+n*tt.pieces, i+1); !tt.together || i == tt.pieces-1 {
+						r.send(wire.Data, frame)
+						frame = ""
+					}
 				}
 				r.fail(wire.Failure{Reason: wire.EngineDown, Message: "no"})
 				if n == 0 {

@@ -39,7 +39,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		tokens:     counter("baton_request_tokens_total", "Tokens of requests that are done, as engines counted, by kind: prompt, cached (part of prompt) or completion.", "kind", "model"),
 		ttft:       f.NewHistogramVec(histogram.Wait("baton_request_time_to_first_token_seconds", "Admission to the first piece of a streamed answer."), []string{"class", "model"}),
 		tpot:       f.NewHistogramVec(histogram.PerToken("baton_request_time_per_output_token_seconds", "Mean time per token after the first one, of each streamed answer that is done."), []string{"class", "model"}),
-		interToken: f.NewHistogramVec(histogram.PerToken("baton_request_inter_token_seconds", "Time between two pieces of a streamed answer, as they reach the frontend."), []string{"class"}),
+		interToken: f.NewHistogramVec(histogram.PerToken("baton_request_inter_token_seconds", "Time between two arrivals of tokens of a streamed answer at the frontend; tokens that come together are one arrival."), []string{"class"}),
 		seconds:    f.NewHistogramVec(histogram.Wait("baton_request_duration_seconds", "Admission to the final state."), []string{"class", "model"}),
 		queue:      f.NewHistogramVec(histogram.Wait("baton_request_queue_seconds", "Admission to the first worker that takes the request."), []string{"class"}),
 		inFlight: f.NewGauge(prometheus.GaugeOpts{

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"testing/synctest"
 
+	"github.com/baton-llm/baton/internal/sse"
 	"github.com/baton-llm/baton/router"
 )
 
@@ -100,7 +101,8 @@ func (c *patron) text(t fatal, piece []byte) string {
 		return string(piece)
 	}
 	var e struct{ Choices []struct{ Text string } }
-	if err := json.Unmarshal(piece, &e); err != nil || len(e.Choices) != 1 {
+	event, _ := sse.Cut(piece)
+	if err := json.Unmarshal(event, &e); err != nil || len(e.Choices) != 1 {
 		t.Fatalf("%s: the client gets %q", c.id, piece)
 	}
 	return e.Choices[0].Text

@@ -163,7 +163,7 @@ func (c *call) decoding(id relay.RunID, f *wire.Frame, now time.Time) (bool, fun
 	return true, func() { c.r.deps.Receiver.Cancel(old) }
 }
 
-// data keeps a piece until the client takes it. Of an answer that is not streamed the client gets
+// data keeps a piece, which of a stream is some events, until the client takes it. Of an answer that is not streamed the client gets
 // nothing before all of it is there: until then it can still be tried again, and the worker goes
 // on without waiting for the client. It needs the lock.
 func (c *call) data(id relay.RunID, f *wire.Frame, alone bool, now time.Time) (keep, consumed bool, after func()) {
@@ -181,17 +181,17 @@ func (c *call) data(id relay.RunID, f *wire.Frame, alone bool, now time.Time) (k
 	payload := f.Payload
 	if c.sent != nil {
 		var err error
-		if payload, err = c.sent.Event(f.Payload); err != nil {
+		if payload, err = c.sent.Events(f.Payload); err != nil {
 			lost := wire.Failure{Reason: c.lost.Reason, Message: c.lost.Message + ": " + err.Error()}
+			if len(payload) > 0 { // of the events before
+				c.add(piece{run: id, seq: f.Seq, data: c.keep(payload)})
+			}
 			return false, false, c.finish(Failed, failed(lost, c.tries()), now)
 		}
 	}
 	c.came = c.req.Streaming
-	if c.came {
-		c.got++
-	}
 	switch {
-	case payload == nil:
+	case len(payload) == 0:
 		return true, true, nil
 	case !c.req.Streaming:
 		c.add(piece{run: id, seq: f.Seq, data: c.keep(payload)})

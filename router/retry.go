@@ -13,7 +13,7 @@ import (
 const (
 	// mostTries bounds the tries of a request, also those that Config.Attempts does not count.
 	mostTries = 64
-	// progress is how many pieces of a stream a try must bring its client to be a good one, although it broke off.
+	// progress is how many events of a stream a try must bring its client to be a good one, although it broke off.
 	progress = 16
 )
 
@@ -24,7 +24,7 @@ func (c *call) lose(why wire.Failure, now time.Time) func() {
 	if c.begun && c.complete() {
 		return c.finish(Done, nil, now)
 	}
-	if c.got >= progress {
+	if c.sent.Seen() >= progress {
 		c.failures = 0
 	}
 	if counts(why.Reason) {
@@ -65,7 +65,7 @@ func (c *call) tryAgain(why wire.Failure, now time.Time) func() {
 	c.lost, c.again, c.job = why, true, receipt{}
 	c.prefill, c.decode, c.handed = relay.RunID{}, relay.RunID{}, time.Time{}
 	c.whole, c.next, c.lapse = false, "", time.Time{}
-	c.came, c.got = false, 0
+	c.came = false
 	c.dropPieces()
 	c.timing.Attempts = c.tries()
 	c.to(Queued, now, "")

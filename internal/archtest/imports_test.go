@@ -36,7 +36,7 @@ var leaves = map[string][]string{
 	"internal/wire":           {"internal/rawjson", "kvtransfer"},
 	"api/auth":                {"internal/wire"},
 	"router/schedule":         {"internal/config", "internal/wire"},
-	"router/resume":           {"internal/rawjson"},
+	"router/resume":           {"internal/rawjson", "internal/sse"},
 	"router/series":           {"internal/wire"},
 	"router/dispatch":         {"internal/bus", "internal/config", "internal/histogram", "internal/wire", "router/schedule"},
 	"internal/histogram":      {},

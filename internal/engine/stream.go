@@ -54,6 +54,9 @@ func (s *Stream) Next() (sse.Event, error) {
 	return sse.Event{}, s.err
 }
 
+// More tells whether Next would return without waiting for the engine; see sse.Reader.
+func (s *Stream) More() bool { return s.err == nil && s.events.More() }
+
 const (
 	endTime  = 100 * time.Millisecond
 	endBytes = 4 << 10

@@ -162,6 +162,14 @@ const (
 	lastSlab  = 4 << 10
 )
 
+// largePortion is where a larger frame costs hardly less for a byte.
+const largePortion = 32 << 10
+
+// Portion is how many bytes of Data one frame has at most, where they can be divided: several fit into the window.
+func (r *Run) Portion() int {
+	return min(largePortion, r.s.cfg.MaxPayload, max(1, r.s.cfg.Window/4))
+}
+
 // encode returns the bytes of a frame. It needs the lock.
 func (r *Run) encode(f *wire.Frame) []byte {
 	most := len(f.Payload) + wire.FrameOverhead

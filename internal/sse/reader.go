@@ -79,6 +79,23 @@ func (r *Reader) Next() (Event, error) {
 	}
 }
 
+// More tells whether Next would return at once, with what was read before: whoever passes events on may then take that
+// one, too. It is false of an event that does not begin with its name or its data.
+func (r *Reader) More() bool {
+	there, _ := r.r.Peek(r.r.Buffered()) // what is buffered can be seen
+	if bytes.HasPrefix(there, eventField) {
+		_, there, _ = bytes.Cut(there, newline)
+	}
+	return bytes.HasPrefix(there, dataField) && (bytes.Contains(there, blankLine) || bytes.Contains(there, blankLineCR))
+}
+
+var (
+	eventField  = []byte("event:")
+	dataField   = []byte("data:")
+	blankLine   = []byte("\n\n")
+	blankLineCR = []byte("\n\r\n")
+)
+
 func (r *Reader) event() Event { return Event{Name: r.name, Data: r.data} }
 
 // slack is what a line may be longer than its event: the field's name and the line's end.

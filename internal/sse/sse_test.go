@@ -115,3 +115,74 @@ func FuzzEvents(f *testing.F) {
 		}
 	})
 }
+
+// What was written of events without names is cut into the same again.
+func FuzzCut(f *testing.F) {
+	f.Add("a", "b\nc")
+	f.Add("", "\n\ndata: x")
+	f.Fuzz(func(t *testing.T, first, second string) {
+		blocks := Append(Append(nil, nil, []byte(first)), nil, []byte(second))
+		if n := Count(blocks); n != 2 {
+			t.Errorf("%q has %d blocks, want 2", blocks, n)
+		}
+		one, rest := Cut(blocks)
+		two, end := Cut(rest)
+		if string(one) != first || string(two) != second || len(end) > 0 {
+			t.Errorf("%q is cut into %q, %q and %q", blocks, one, two, end)
+		}
+	})
+}
+
+// parts returns one of its strings with each Read, and fails the test where one is asked for after More said that
+// there was no need.
+type parts struct {
+	t    *testing.T
+	rest []string
+	more bool
+}
+
+func (p *parts) Read(b []byte) (int, error) {
+	if p.more {
+		p.t.Error("Next reads although there is more")
+	}
+	if len(p.rest) == 0 {
+		return 0, io.EOF
+	}
+	n := copy(b, p.rest[0])
+	p.rest = p.rest[1:]
+	return n, nil
+}
+
+func TestMoreIsWhatNeedsNoReading(t *testing.T) {
+	for name, tc := range map[string]struct {
+		reads []string
+		want  []bool // after each event
+	}{
+		"together":                {[]string{"data: a\n\ndata: b\n\ndata: [DONE]\n\n"}, []bool{true, true, false}},
+		"one by one":              {[]string{"data: a\n\n", "data: b\n\n"}, []bool{false, false}},
+		"half of the next":        {[]string{"data: a\n\ndata: b\n", "\ndata: c\n\n"}, []bool{false, true, false}},
+		"CRLF":                    {[]string{"data: a\r\n\r\ndata: b\r\n\r\ndata: c\r\n", "\r\n"}, []bool{true, false, false}},
+		"names":                   {[]string{"event: a\ndata: a\n\nevent: b\ndata: b\n\nevent: c\n", "data: c\n\n"}, []bool{true, false, false}},
+		"a comment":               {[]string{"data: a\n\n: ping\n\n", "data: b\n\n"}, []bool{false, false}},
+		"a name of nothing":       {[]string{"data: a\n\nevent: b\n\n", "data: c\n\n"}, []bool{false, false}},
+		"several lines":           {[]string{"data: a\n\ndata: b\ndata: c\n\n"}, []bool{true, false}},
+		"several lines, not all":  {[]string{"data: a\n\ndata: b\n", "data: c\n\n"}, []bool{false, false}},
+		"others that cannot tell": {[]string{"data: a\n\nid: 1\ndata: b\n\n"}, []bool{false, false}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			in := &parts{t: t, rest: tc.reads}
+			r := NewReader(in, 100)
+			var got []bool
+			for {
+				if _, err := r.Next(); err != nil {
+					break
+				}
+				in.more = r.More()
+				got = append(got, in.more)
+			}
+			if d := cmp.Diff(tc.want, got); d != "" {
+				t.Error(d)
+			}
+		})
+	}
+}

@@ -23,7 +23,7 @@ func DialectOf(path string) Dialect {
 	return Plain
 }
 
-// Named tells whether events have names. Data frames then carry whole blocks, see Data.
+// Named tells whether events have names.
 func (d Dialect) Named() bool { return d != Plain }
 
 // Last tells whether an event of this type ends the answer. vLLM sends nothing after it but, for

@@ -7,7 +7,7 @@ import (
 )
 
 // Version of the binary batch formats below. A process drops batches of another version and says so.
-const Version = 1
+const Version = 2
 
 // Kind says what a frame's payload is.
 type Kind uint8
@@ -18,7 +18,7 @@ const (
 	Prefilling Kind = iota + 1 // a worker prefills for another; payload: JSON Assignment
 	Handed                     // the handle is in the decode queue; payload: JSON HandedInfo
 	Decoding                   // a worker makes the answer, from a handle or wholly; payload: JSON Assignment, which says which
-	Data                       // payload: one SSE event's data (where events have names, its whole block) or a piece of a unary answer, as the engine sent it
+	Data                       // payload: blocks of SSE events, as the client gets them, or a piece of a unary answer
 	End                        // the answer is complete; payload: JSON EndInfo
 	Fail                       // the run failed; payload: JSON Failure
 	Unknown                    // the worker has no such run any more; the answer to an Ask, and no part of the run: Stream, Attempt and Seq are 0

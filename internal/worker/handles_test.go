@@ -129,6 +129,8 @@ func (s *twoEvents) Next() (sse.Event, error) {
 	return sse.Event{Data: []byte(`{"a":1}`)}, nil
 }
 
+func (*twoEvents) More() bool { return false }
+
 func (s *twoEvents) Close() error { return nil }
 
 // Publish makes the pair the decode queue.

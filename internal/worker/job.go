@@ -42,6 +42,8 @@ type Run interface {
 	Send(ctx context.Context, kind wire.Kind, payload []byte) error
 	SendAhead(ctx context.Context, kind wire.Kind, payload []byte) error
 	SendJSON(ctx context.Context, kind wire.Kind, v any) error
+	// Portion is how many bytes of Data one frame has at most, where they can be divided.
+	Portion() int
 	Close()
 }
 

@@ -72,13 +72,13 @@ func (r *Reporter) Set(j wire.JobReport) {
 // End says that a job holds nothing here any more.
 func (r *Reporter) End(key string) { r.Set(wire.JobReport{Key: key, Stage: wire.StageEnded}) }
 
-// Gap takes the time between two tokens of one stream.
-func (r *Reporter) Gap(d time.Duration, now time.Time) {
+// Gap takes the time in which so many tokens of one stream came: the gaps between them are counted as even.
+func (r *Reporter) Gap(d time.Duration, tokens int, now time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.decay(now)
 	r.gaps += d.Seconds()
-	r.weight++
+	r.weight += float64(tokens)
 	if !r.flowing {
 		r.flowing = true
 		poke(r.flow)

@@ -192,15 +192,15 @@ func TestPaceIsAnAverageThatFades(t *testing.T) {
 			t.Errorf("pace without a token is %v", got)
 		}
 		for range 40 {
-			l.Gap(20*time.Millisecond, time.Now())
-			l.Gap(40*time.Millisecond, time.Now()) // of another stream
+			l.Gap(20*time.Millisecond, 1, time.Now())
+			l.Gap(40*time.Millisecond, 1, time.Now()) // of another stream
 			time.Sleep(20 * time.Millisecond)
 		}
 		if got := pace(); got < 29*time.Millisecond || got > 31*time.Millisecond {
 			t.Errorf("pace of streams at 20 and 40 ms is %v, want their mean", got)
 		}
 		for range 150 {
-			l.Gap(100*time.Millisecond, time.Now())
+			l.Gap(100*time.Millisecond, 1, time.Now())
 			time.Sleep(20 * time.Millisecond)
 		}
 		if got := pace(); got < 90*time.Millisecond || got > 100*time.Millisecond {
@@ -221,7 +221,7 @@ func TestPaceIsReportedWhileTokensCome(t *testing.T) {
 		const seconds = 3
 		for range seconds * 100 { // of ten streams
 			for range 10 {
-				l.Gap(10*time.Millisecond, time.Now())
+				l.Gap(10*time.Millisecond, 1, time.Now())
 			}
 			time.Sleep(10 * time.Millisecond)
 		}

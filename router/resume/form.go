@@ -9,7 +9,10 @@ import (
 // form is what all events of one run have in common, but for its first and last ones: what is before the
 // text and what is between the text and the counts. It is learned from an event that was read as JSON, and
 // spares reading the others, which are most of what a frontend handles.
-type form struct{ head, middle []byte }
+type form struct {
+	head   []byte // from the beginning of the block
+	middle []byte
+}
 
 // What is before the text and around the counts, as vLLM writes them.
 var (
@@ -18,7 +21,7 @@ var (
 	usageHead      = []byte(`,"usage":{"prompt_tokens":`)
 	usageTotal     = []byte(`,"total_tokens":`)
 	usageAnswer    = []byte(`,"completion_tokens":`)
-	usageTail      = []byte(`}}`)
+	usageTail      = []byte("}}\n\n")
 )
 
 // learn takes the form of an event that was read. One of another form is read as JSON each time.
@@ -37,38 +40,44 @@ func (t *Transcript) learn(data []byte, c *chunk) {
 	f := form{head: data[:at+len(key)]}
 	f.middle = data[len(f.head)+len(c.text) : usage]
 	if text, rest, ok := f.text(data); ok && bytes.Equal(text, c.text) && bytes.Equal(rest, data[usage:]) {
-		t.form = form{head: bytes.Clone(f.head), middle: bytes.Clone(f.middle)}
+		t.form = form{head: slices.Concat([]byte("data: "), f.head), middle: bytes.Clone(f.middle)}
 	}
 }
 
 // text cuts an event of this form. A text with escapes is left for the parser to check.
-func (f *form) text(data []byte) (text, rest []byte, ok bool) {
-	after, ok := bytes.CutPrefix(data, f.head)
+func (f *form) text(event []byte) (text, rest []byte, ok bool) {
+	after, ok := bytes.CutPrefix(event, f.head)
 	if !ok {
 		return nil, nil, false
 	}
-	end := bytes.IndexByte(after, '"')
-	if end < 0 {
-		return nil, nil, false
+	ascii := true
+	for i, b := range after {
+		switch {
+		case b == '"':
+			if !ascii && !utf8.Valid(after[:i]) {
+				return nil, nil, false
+			}
+			rest, ok = bytes.CutPrefix(after[i:], f.middle)
+			return after[:i], rest, ok
+		case b < ' ', b == '\\':
+			return nil, nil, false
+		case b >= utf8.RuneSelf:
+			ascii = false
+		}
 	}
-	text = after[:end]
-	if !utf8.Valid(text) || slices.ContainsFunc(text, func(b byte) bool { return b < ' ' || b == '\\' }) {
-		return nil, nil, false
-	}
-	rest, ok = bytes.CutPrefix(after[end:], f.middle)
-	return text, rest, ok
+	return nil, nil, false
 }
 
-// quick takes an event of the first run by its form; false if it is of another.
-func (t *Transcript) quick(data []byte) (out []byte, ok bool) {
+// quick takes the first of some blocks of the first run by its form; false if it is of another.
+func (t *Transcript) quick(blocks []byte) (rest []byte, ok bool) {
 	if t.form.head == nil || t.again || !t.able {
 		return nil, false
 	}
-	text, rest, ok := t.form.text(data)
+	text, usage, ok := t.form.text(blocks)
 	if !ok || len(text) == 0 || len(t.text)+len(text) > t.limit {
 		return nil, false
 	}
-	prompt, after, ok := number(rest, usageHead)
+	prompt, after, ok := number(usage, usageHead)
 	if !ok {
 		return nil, false
 	}
@@ -77,16 +86,21 @@ func (t *Transcript) quick(data []byte) (out []byte, ok bool) {
 		return nil, false
 	}
 	completion, after, ok := number(after, usageAnswer)
-	if !ok || !bytes.Equal(after, usageTail) {
+	if !ok {
+		return nil, false
+	}
+	rest, ok = bytes.CutPrefix(after, usageTail)
+	if !ok {
 		return nil, false
 	}
 	t.text = append(t.text, text...)
 	t.prompt, t.counted, t.sent = prompt, completion, completion
 	if t.terms.Running {
-		return data, true
+		t.out = append(t.out, blocks[:len(blocks)-len(rest)]...)
+	} else {
+		t.out = append(append(t.out, blocks[:len(blocks)-len(usage)]...), usageTail[1:]...)
 	}
-	t.out = append(append(t.out[:0], data[:len(data)-len(rest)]...), usageTail[1:]...)
-	return t.out, true
+	return rest, true
 }
 
 // number reads a count behind a prefix.

@@ -1,14 +1,18 @@
 package resume_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/baton-llm/baton/internal/rawjson"
+	"github.com/baton-llm/baton/internal/sse"
 	"github.com/baton-llm/baton/router/resume"
+	"pgregory.net/rapid"
 )
 
 const (
@@ -16,7 +20,13 @@ const (
 	limit = 1 << 10
 )
 
-func terms(t testing.TB, chat bool, body string) resume.Terms {
+// fatal is a test, or a check of a property.
+type fatal interface {
+	Helper()
+	Fatal(args ...any)
+}
+
+func terms(t fatal, chat bool, body string) resume.Terms {
 	t.Helper()
 	o, err := rawjson.Parse([]byte(body))
 	if err != nil {
@@ -91,11 +101,24 @@ func counts(id string, prompt, tokens, cached int) string {
 // feed returns what the client gets of an event; "": nothing.
 func feed(t testing.TB, tr *resume.Transcript, data string) string {
 	t.Helper()
-	out, err := tr.Event([]byte(data))
+	out, err := one(tr, data)
 	if err != nil {
 		t.Fatalf("event %s: %v", data, err)
 	}
 	return string(out)
+}
+
+// one gives a transcript one event and returns the data of what the client gets; nil: nothing.
+func one(tr *resume.Transcript, data string) ([]byte, error) {
+	out, err := tr.Events(sse.Append(nil, nil, []byte(data)))
+	if len(out) == 0 {
+		return nil, err
+	}
+	event, rest := sse.Cut(out)
+	if len(rest) > 0 {
+		return nil, fmt.Errorf("of one event come several: %q", out)
+	}
+	return event, err
 }
 
 func same(t *testing.T, what, got, want string) {
@@ -208,8 +231,8 @@ func TestAnswersThatCannotBeContinued(t *testing.T) {
 		"content no text": event(true, "a", `5`, "null", 1, 1),
 	} {
 		tr := resume.New(terms(t, true, `{`+hello+`,"stream":true}`), limit)
-		if out, err := tr.Event([]byte(data)); err != nil || out == nil {
-			t.Errorf("%s: Event = %q, %v; the client gets it all the same", name, out, err)
+		if out, err := one(tr, data); err != nil || out == nil {
+			t.Errorf("%s: Events = %q, %v; the client gets it all the same", name, out, err)
 		}
 		if tr.Able() {
 			t.Errorf("%s: can be continued", name)
@@ -235,8 +258,8 @@ func TestRunThatDoesNotContinue(t *testing.T) {
 		feed(t, tr, role("one", 12))
 		feed(t, tr, event(true, "one", `"a"`, "null", 12, 1))
 		tr.Next()
-		if out, err := tr.Event([]byte(first)); !errors.Is(err, resume.ErrOther) || out != nil || tr.Able() {
-			t.Errorf("%s: Event = %q, %v; able %t", name, out, err, tr.Able())
+		if out, err := one(tr, first); !errors.Is(err, resume.ErrOther) || out != nil || tr.Able() {
+			t.Errorf("%s: Events = %q, %v; able %t", name, out, err, tr.Able())
 		}
 	}
 }
@@ -252,7 +275,7 @@ func TestOnlyTheEndIsMissing(t *testing.T) {
 		got, ok := tr.Complete()
 		want := ""
 		if usage {
-			want = strings.Replace(counts("one", 3, 2, 0), `,"prompt_tokens_details":{"cached_tokens":0}`, "", 1)
+			want = "data: " + strings.Replace(counts("one", 3, 2, 0), `,"prompt_tokens_details":{"cached_tokens":0}`, "", 1) + "\n\n"
 		}
 		if !ok || string(got) != want {
 			t.Errorf("Complete = %s, %t; want %s", got, ok, want)
@@ -279,7 +302,7 @@ func FuzzForm(f *testing.F) {
 		for i, first := range []string{event(true, "a", `"y"`, "null", 3, 1), strings.Replace(event(true, "a", `"y"`, "null", 3, 1), ":", " : ", 20)} {
 			tr := resume.New(terms(t, true, `{`+hello+`,"stream":true}`), limit)
 			feed(t, tr, first)
-			out, err := tr.Event([]byte(data))
+			out, err := one(tr, data)
 			asked, most, bodyErr := tr.Body([]byte(`{` + hello + `,"max_tokens":99,"stream":true}`))
 			got[i] = fmt.Sprintf("%s %v %t %d %s %d %v", out, err, tr.Able(), tr.Tokens(), asked, most, bodyErr)
 		}
@@ -287,6 +310,82 @@ func FuzzForm(f *testing.F) {
 			t.Errorf("event %q gives\n%s, read as JSON\n%s", data, got[0], got[1])
 		}
 	})
+}
+
+// How events are put into frames changes neither what the client gets nor how the answer goes on.
+func TestFramesAreTheSameAsTheirEvents(t *testing.T) {
+	texts := []string{`"a"`, `" b"`, `"\n"`, `"ä"`, `"\u00e4\"}}"`, `""`, `"` + strings.Repeat("x", 50) + `"`}
+	rapid.Check(t, func(t *rapid.T) {
+		chat := rapid.Bool().Draw(t, "chat")
+		body := fmt.Sprintf(`{"prompt":"a",%s,"max_tokens":500,"stream":true,"stream_options":{"include_usage":%t,"continuous_usage_stats":false}}`, hello, rapid.Bool().Draw(t, "usage"))
+		if rapid.Bool().Draw(t, "running") {
+			body = fmt.Sprintf(`{"prompt":"a",%s,"max_tokens":500,"stream":true,"stream_options":{"include_usage":true,"continuous_usage_stats":true}}`, hello)
+		}
+		few := rapid.SampledFrom([]int{limit, 20}).Draw(t, "limit")
+		single, framed := resume.New(terms(t, chat, body), few), resume.New(terms(t, chat, body), few)
+		for run := range rapid.IntRange(1, 3).Draw(t, "runs") {
+			id := fmt.Sprint("run", run)
+			prompt := 5 + single.Tokens()
+			var events [][]byte
+			add := func(data string) { events = append(events, sse.Append(nil, nil, []byte(data))) }
+			if chat {
+				add(role(id, prompt))
+			}
+			n := rapid.IntRange(0, 12).Draw(t, "events")
+			for i := range n {
+				switch rapid.IntRange(0, 20).Draw(t, "kind") {
+				case 0:
+					add(`{"another":"form"}`)
+				case 1:
+					add("{\n}")
+				case 2:
+					add(bare(event(chat, id, `"x"`, "null", prompt, i+1)))
+				default:
+					add(event(chat, id, rapid.SampledFrom(texts).Draw(t, "text"), "null", prompt, i+1))
+				}
+			}
+			if rapid.Bool().Draw(t, "complete") {
+				add(event(chat, id, `""`, `"stop"`, prompt, n))
+				add(counts(id, prompt, n, 1))
+			}
+			var got, want []byte
+			var gotErr, wantErr error
+			for _, e := range events {
+				var out []byte
+				if out, wantErr = single.Events(e); wantErr != nil {
+					want = append(want, out...)
+					break
+				}
+				want = append(want, out...)
+			}
+			for len(events) > 0 && gotErr == nil {
+				k := rapid.IntRange(1, len(events)).Draw(t, "in a frame")
+				var out []byte
+				out, gotErr = framed.Events(slices.Concat(events[:k]...))
+				got = append(got, out...)
+				events = events[k:]
+			}
+			if string(got) != string(want) || !errors.Is(gotErr, wantErr) {
+				t.Fatalf("in frames the client gets\n%s(%v), want\n%s(%v)", got, gotErr, want, wantErr)
+			}
+			if a, b := state(single, body), state(framed, body); a != b {
+				t.Fatalf("after frames the transcript is\n%s, want\n%s", b, a)
+			}
+			if !single.Able() {
+				return
+			}
+			single.Next()
+			framed.Next()
+		}
+	})
+}
+
+// state is all that a transcript tells.
+func state(tr *resume.Transcript, body string) string {
+	asked, most, err := tr.Body([]byte(body))
+	prompt, completion := tr.Counts()
+	end, complete := tr.Complete()
+	return fmt.Sprintf("%t %d %d %d %d %s %d %v %s %t", tr.Able(), tr.Seen(), tr.Tokens(), prompt, completion, asked, most, err, end, complete)
 }
 
 // Whatever an engine sends, what the client gets is JSON if that was, and a body that continues is one.
@@ -299,14 +398,14 @@ func FuzzEvent(f *testing.F) {
 			body := `{"prompt":"a","messages":[],"max_tokens":100,"stream":true}`
 			tr := resume.New(terms(t, chat, body), limit)
 			for run, data := range []string{first, second, first} {
-				out, err := tr.Event([]byte(data))
+				out, err := one(tr, data)
 				if err != nil && !errors.Is(err, resume.ErrOther) || err != nil && out != nil {
-					t.Fatalf("Event(%q) = %q, %v", data, out, err)
+					t.Fatalf("Events(%q) = %q, %v", data, out, err)
 				}
 				if json.Valid([]byte(data)) && out != nil && !json.Valid(out) {
 					t.Fatalf("the client gets %q of %q", out, data)
 				}
-				if event, ok := tr.Complete(); ok && event != nil && !json.Valid(event) {
+				if event, ok := tr.Complete(); ok && event != nil && !json.Valid(bytes.TrimPrefix(event, []byte("data: "))) {
 					t.Fatalf("the last event is %q", event)
 				}
 				if !tr.Able() || run > 1 {
@@ -322,15 +421,4 @@ func FuzzEvent(f *testing.F) {
 			}
 		}
 	})
-}
-
-func BenchmarkEvent(b *testing.B) {
-	tr := resume.New(terms(b, true, `{`+hello+`,"stream":true}`), 1<<30)
-	data := []byte(event(true, "chatcmpl-0123456789", `" word"`, "null", 8192, 100))
-	b.ReportAllocs()
-	for b.Loop() {
-		if out, err := tr.Event(data); err != nil || out == nil {
-			b.Fatal(string(out), err)
-		}
-	}
 }

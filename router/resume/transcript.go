@@ -7,6 +7,7 @@ import (
 	"strconv"
 
 	"github.com/baton-llm/baton/internal/rawjson"
+	"github.com/baton-llm/baton/internal/sse"
 )
 
 const maxCount = math.MaxInt32
@@ -19,7 +20,7 @@ type Transcript struct {
 	terms Terms
 	limit int // bytes of text
 	form  form
-	out   []byte // what quick returned last
+	out   []byte // what Events returned last
 
 	able        bool          // what came so far can be continued
 	text        []byte        // so far, as the inside of a JSON string
@@ -32,6 +33,7 @@ type Transcript struct {
 	checked     bool          // the current run continues what was sent
 	told        bool          // the client has the event with the counts
 	last        []byte        // the event with the finish_reason; nil: not yet
+	seen        int           // events of the current run
 }
 
 // New returns the transcript of an answer that has not begun, or nil where the terms do not allow to
@@ -53,7 +55,17 @@ func (t *Transcript) Tokens() int { return t.sent }
 func (t *Transcript) Counts() (prompt, completion int) { return t.prompt, t.counted }
 
 // Next begins another run, which was asked for the rest with Body.
-func (t *Transcript) Next() { t.again, t.before, t.counted, t.checked = true, t.sent, t.sent, false }
+func (t *Transcript) Next() {
+	t.again, t.before, t.counted, t.checked, t.seen = true, t.sent, t.sent, false, 0
+}
+
+// Seen is how many events the current run has sent.
+func (t *Transcript) Seen() int {
+	if t == nil {
+		return 0
+	}
+	return t.seen
+}
 
 // Total corrects the counts of a run to those of the whole answer.
 func (t *Transcript) Total(prompt, completion, cached int) (int, int, int) {
@@ -63,8 +75,8 @@ func (t *Transcript) Total(prompt, completion, cached int) (int, int, int) {
 	return t.prompt, t.before + completion, min(cached, t.prompt)
 }
 
-// Complete tells whether the client has all of the answer but its end, and returns the event that it
-// lacks before that; nil: none.
+// Complete tells whether the client has all of the answer but its end, and returns the block of the
+// event that it lacks before that; nil: none.
 func (t *Transcript) Complete() (event []byte, ok bool) {
 	if t == nil || t.last == nil {
 		return nil, false
@@ -77,18 +89,37 @@ func (t *Transcript) Complete() (event []byte, ok bool) {
 		return nil, false
 	}
 	t.told = true
-	return object.Edit(
+	return sse.Append(nil, nil, object.Edit(
 		rawjson.Set("id", t.id), rawjson.Set("created", t.created),
 		rawjson.Set("choices", []byte("[]")), rawjson.Set("usage", t.usage(nil)),
-	), true
+	)), true
 }
 
-// Event takes the data of one event and returns what the client gets of it: nil, if nothing. The result
-// may share memory with the event, and is valid until the next call. ErrOther: the run is to be given up.
-func (t *Transcript) Event(data []byte) ([]byte, error) {
-	if out, ok := t.quick(data); ok {
-		return out, nil
+// Events takes blocks of events, which have no names, and returns what the client gets of them, valid until the next
+// call: empty, if nothing. ErrOther: the run is to be given up, and what is returned is of the events before.
+func (t *Transcript) Events(blocks []byte) ([]byte, error) {
+	t.out = t.out[:0]
+	for len(blocks) > 0 {
+		t.seen++
+		if rest, ok := t.quick(blocks); ok {
+			blocks = rest
+			continue
+		}
+		var data []byte
+		data, blocks = sse.Cut(blocks)
+		out, err := t.event(data)
+		if err != nil {
+			return t.out, err
+		}
+		if out != nil {
+			t.out = sse.Append(t.out, nil, out)
+		}
 	}
+	return t.out, nil
+}
+
+// event takes the data of one event and returns what the client gets of it: nil, if nothing.
+func (t *Transcript) event(data []byte) ([]byte, error) {
 	object, err := rawjson.Parse(data)
 	if err != nil {
 		return t.unknown(data)

@@ -129,6 +129,9 @@ func (f *Frames) Reason(id string) wire.Reason {
 	return failure.Reason
 }
 
+// Portion is what a Data frame has at most.
+const Portion = 1 << 10
+
 type run struct {
 	*Frames
 	id     string
@@ -155,6 +158,9 @@ func (r *run) Send(ctx context.Context, kind wire.Kind, payload []byte) error {
 func (r *run) SendAhead(ctx context.Context, kind wire.Kind, payload []byte) error {
 	return r.Send(ctx, kind, payload)
 }
+
+// Portion is as small as tests need it to see frames that are full.
+func (r *run) Portion() int { return Portion }
 
 func (r *run) SendJSON(ctx context.Context, kind wire.Kind, v any) error {
 	payload, err := json.Marshal(v)
@@ -184,11 +190,11 @@ func (r *Reports) Set(j wire.JobReport) {
 // End keeps the end of a job.
 func (r *Reports) End(key string) { r.Set(wire.JobReport{Key: key, Stage: wire.StageEnded}) }
 
-// Gap keeps the time between two tokens.
-func (r *Reports) Gap(d time.Duration, _ time.Time) {
+// Gap keeps the times between tokens.
+func (r *Reports) Gap(d time.Duration, tokens int, _ time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.gaps = append(r.gaps, d)
+	r.gaps = append(r.gaps, slices.Repeat([]time.Duration{d / time.Duration(tokens)}, tokens)...)
 }
 
 // Of returns what was said of a job, in order.

@@ -411,6 +411,22 @@ func TestConfigFaultsAreAllNamed(t *testing.T) {
 	}
 }
 
+// What can be divided is, so that every frame is taken and the next ones do not wait for room.
+func TestPortionsFitIntoFramesAndTheWindow(t *testing.T) {
+	for _, tt := range []struct{ window, payload, want int }{
+		{256 << 10, 256 << 10, 32 << 10}, {256 << 10, 1000, 1000}, {1000, 256 << 10, 250}, {1, 1, 1},
+	} {
+		cfg := relay.DefaultConfig()
+		cfg.Window, cfg.MaxPayload = tt.window, tt.payload
+		s := relay.NewSender("w", func(string, []byte) error { return nil }, cfg, nil, slog.New(slog.DiscardHandler))
+		r := s.Open(t.Context(), request(1))
+		if got := r.Portion(); got != tt.want {
+			t.Errorf("with a window of %d and payloads of at most %d bytes a portion is %d, want %d", tt.window, tt.payload, got, tt.want)
+		}
+		r.Close()
+	}
+}
+
 func BenchmarkSend(b *testing.B) {
 	s := relay.NewSender("w", func(string, []byte) error { return nil }, relay.DefaultConfig(), nil, slog.New(slog.DiscardHandler))
 	ctx, cancel := context.WithCancel(b.Context())

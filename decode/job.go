@@ -90,7 +90,7 @@ func (a *attempt) decode(stop context.Context, deliveries int) (err error) {
 
 	a.log.DebugContext(ctx, "decoding", slog.Bool("whole", a.job.Whole))
 	// The error of a run that nobody wants shows again below, after the handle is seen to.
-	_ = a.run.SendJSON(ctx, wire.Decoding, a.job.Assignment)
+	_ = a.run.Send(ctx, wire.Decoding, a.job.Assignment.Append(nil))
 	if h := a.job.Handle; h != nil {
 		histogram.Observe(a.metrics.handover, time.Since(h.Issued), a.span)
 		if err := a.usable(deliveries); err != nil {
@@ -116,7 +116,7 @@ func (a *attempt) decode(stop context.Context, deliveries int) (err error) {
 		return err
 	}
 	a.counted = info
-	if err := a.run.SendJSON(ctx, wire.End, info); err != nil {
+	if err := a.run.Send(ctx, wire.End, info.Append(nil)); err != nil {
 		return worker.Ended(ctx, err)
 	}
 	a.log.DebugContext(ctx, "decoded", slog.Int("completion_tokens", info.CompletionTokens))

@@ -39,7 +39,7 @@ func (w *Worker) prefill(ctx context.Context, run worker.Run, job *wire.PrefillJ
 	}()
 
 	log.DebugContext(ctx, "prefilling")
-	if err := run.SendJSON(bound, wire.Prefilling, job.Assignment); err != nil {
+	if err := run.Send(bound, wire.Prefilling, job.Assignment.Append(nil)); err != nil {
 		return worker.Ended(bound, err)
 	}
 	body, err := w.body(bound, job)
@@ -68,7 +68,7 @@ func (w *Worker) prefill(ctx context.Context, run worker.Run, job *wire.PrefillJ
 		Prefill: took, PromptTokens: handle.PromptTokens, CachedTokens: handle.CachedTokens,
 		DecodeWorker: next.Worker, Lease: time.Until(handle.Expires),
 	}
-	if err := run.SendJSON(run.Context(), wire.Handed, info); err != nil {
+	if err := run.Send(run.Context(), wire.Handed, info.Append(nil)); err != nil {
 		log.DebugContext(ctx, "nobody waits for the handle", slog.Any("error", err))
 	}
 	return nil

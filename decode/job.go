@@ -201,9 +201,7 @@ func (a *attempt) readInTime(now time.Time) error {
 // by a true decode leg. Without the body the blocks stay until the lease ends, and the prefill
 // worker's ledger says expired.
 func (a *attempt) body(ctx context.Context) ([]byte, error) {
-	ask, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.cfg.BodyTimeout)
-	defer cancel()
-	body, err := worker.Body(ask, a.deps.Bodies, &a.job.Request, a.job.Body)
+	body, err := worker.Body(context.WithoutCancel(ctx), a.cfg.BodyTimeout, a.deps.Bodies, &a.job.Request, a.job.Body)
 	switch {
 	case err == nil:
 		return body, nil

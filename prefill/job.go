@@ -75,9 +75,7 @@ func (w *Worker) prefill(ctx context.Context, run worker.Run, job *wire.PrefillJ
 }
 
 func (w *Worker) body(ctx context.Context, job *wire.PrefillJob) ([]byte, error) {
-	ask, cancel := context.WithTimeout(ctx, w.cfg.BodyTimeout)
-	defer cancel()
-	body, err := worker.Body(ask, w.deps.Bodies, &job.Request, job.Body)
+	body, err := worker.Body(ctx, w.cfg.BodyTimeout, w.deps.Bodies, &job.Request, job.Body)
 	if err != nil && ctx.Err() != nil {
 		return nil, worker.Ended(ctx, err)
 	}
@@ -132,21 +130,19 @@ const (
 	mostPause  = time.Second
 )
 
-// publish puts the decode job into its queue, again and again while the lease lasts.
+// publish puts the decode job into its queue, again and again while the lease lasts. The queue bounds each try.
 func (w *Worker) publish(ctx context.Context, job *wire.DecodeJob) error {
-	ctx, cancel := context.WithDeadline(ctx, job.Handle.Expires)
-	defer cancel()
 	for pause := firstPause; ; pause = min(2*pause, mostPause) {
 		_, err := w.deps.Next.Publish(ctx, job)
 		if err == nil {
 			return nil
 		}
 		select {
-		case <-time.After(pause):
+		case <-time.After(min(pause, time.Until(job.Handle.Expires))):
 		case <-ctx.Done():
-			if errors.Is(context.Cause(ctx), worker.ErrStopping) {
-				return worker.ErrStopping
-			}
+			return context.Cause(ctx)
+		}
+		if !time.Now().Before(job.Handle.Expires) {
 			return worker.Failed(wire.HandleExpired, err)
 		}
 	}

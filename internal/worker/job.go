@@ -16,7 +16,7 @@ var ErrStopping = errors.New("worker is stopping")
 // ErrDeadline is the cause of a job's context when the request's deadline has passed.
 var ErrDeadline = errors.New("request's deadline has passed")
 
-// Ack ends the delivery of one job; exactly one of its methods is called, once.
+// Ack ends the delivery of one job; exactly one of its methods is called, once. Each bounds its time by itself.
 type Ack interface {
 	Done(ctx context.Context) error                       // the job is finished, well or not
 	Retry(ctx context.Context, delay time.Duration) error // another worker shall have it
@@ -68,9 +68,6 @@ func (e *Error) Error() string {
 	return e.Failure.Message
 }
 
-// finishTime bounds the last words of a job: its final frame and its acknowledgement.
-const finishTime = 5 * time.Second
-
 // Bound returns the context of a job's work: it ends when nobody wants run any more, when stop
 // ends, or at the request's deadline with ErrDeadline. The cause says which. Run's own context
 // lives on, so that the last frame can still be sent.
@@ -112,8 +109,7 @@ func Ended(ctx context.Context, err error) error {
 // router hears that too), and one that nobody wants any more is done. It returns the outcome for
 // metrics.
 func Conclude[J any](ctx context.Context, run Run, d *Delivery[J], back bool, err error, log *slog.Logger) (outcome string) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), finishTime)
-	defer cancel()
+	ctx = context.WithoutCancel(ctx) // the last words wait for nobody but the queue, which bounds that
 	defer run.Close()
 	ack := d.Ack.Done
 	var failure *Error

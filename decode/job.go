@@ -38,7 +38,7 @@ func (w *Worker) work(ctx context.Context, d *worker.Delivery[wire.DecodeJob], _
 	}
 	a := &attempt{
 		Worker: w, job: job, run: w.deps.Frames.Open(context.WithoutCancel(ctx), &job.Request),
-		log: w.log.With(slog.String("request_id", job.ID), slog.Int("attempt", int(job.Attempt))),
+		log: worker.JobLog(w.log, &job.Request),
 	}
 	if !job.Whole {
 		taken := *d
@@ -88,7 +88,7 @@ func (a *attempt) decode(stop context.Context, deliveries int) (err error) {
 	a.span = span.SpanContext()
 	defer func() { worker.EndSpan(span, err) }()
 
-	a.log.DebugContext(ctx, "decoding", slog.Bool("whole", a.job.Whole))
+	a.log.LogAttrs(ctx, slog.LevelDebug, "decoding", slog.Bool("whole", a.job.Whole))
 	// The error of a run that nobody wants shows again below, after the handle is seen to.
 	_ = a.run.Send(ctx, wire.Decoding, a.job.Assignment.Append(nil))
 	if h := a.job.Handle; h != nil {
@@ -119,7 +119,7 @@ func (a *attempt) decode(stop context.Context, deliveries int) (err error) {
 	if err := a.run.Send(ctx, wire.End, info.Append(nil)); err != nil {
 		return worker.Ended(ctx, err)
 	}
-	a.log.DebugContext(ctx, "decoded", slog.Int("completion_tokens", info.CompletionTokens))
+	a.log.LogAttrs(ctx, slog.LevelDebug, "decoded", slog.Int("completion_tokens", info.CompletionTokens))
 	return nil
 }
 

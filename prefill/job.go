@@ -18,7 +18,7 @@ import (
 func (w *Worker) work(ctx context.Context, d *worker.Delivery[wire.PrefillJob], release func()) {
 	job := &d.Job
 	run := w.deps.Frames.Open(context.WithoutCancel(ctx), &job.Request)
-	log := w.log.With(slog.String("request_id", job.ID), slog.Int("attempt", int(job.Attempt)))
+	log := worker.JobLog(w.log, &job.Request)
 	err := w.prefill(ctx, run, job, log, release)
 	w.metrics.jobs.WithLabelValues(worker.Conclude(ctx, run, d, true, err, log)).Inc()
 }
@@ -52,7 +52,7 @@ func (w *Worker) prefill(ctx context.Context, run worker.Run, job *wire.PrefillJ
 		return err
 	}
 	issued = true
-	log.DebugContext(ctx, "prefilled", slog.Duration("took", took), slog.Uint64("handle", handle.Serial))
+	log.LogAttrs(ctx, slog.LevelDebug, "prefilled", slog.Duration("took", took), slog.Uint64("handle", handle.Serial))
 
 	// From here the engine holds blocks: the decode job goes out even if nobody wants the answer,
 	// because the decode leg is what frees them.

@@ -1,6 +1,9 @@
 package wire
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // Place says how a dispatcher has a request carried out.
 type Place string
@@ -36,6 +39,7 @@ func (a *Assignment) Append(dst []byte) []byte {
 	if a == nil {
 		return dst
 	}
+	dst = slices.Grow(dst, infoRoom)
 	dst = appendText(dst, 1, a.Place)
 	dst = appendText(dst, 2, a.Decode)
 	dst = appendText(dst, 3, a.Dispatcher)

@@ -11,6 +11,9 @@ import (
 // and one more if its value is bytes, and then the value: a uvarint, or a length and as many bytes. One that is zero is left out,
 // and one that the reader does not know is skipped, so that a later version can have more. No number is used again.
 
+// infoRoom is as much as what a frame says needs, but for long names.
+const infoRoom = 96
+
 func appendUint(dst []byte, field int, v uint64) []byte {
 	if v == 0 {
 		return dst

@@ -109,6 +109,14 @@ func BodyDigest(body []byte) string {
 	return hex.EncodeToString(sum[:])
 }
 
+// IsBody tells whether digest is body's.
+func IsBody(body []byte, digest string) bool {
+	sum := sha256.Sum256(body)
+	var text [2 * sha256.Size]byte
+	hex.Encode(text[:], sum[:])
+	return string(text[:]) == digest
+}
+
 // MsgID is the deduplication id of a request's message in one queue: the same try published twice
 // is one job.
 func (r *Request) MsgID() string {

@@ -1,6 +1,9 @@
 package wire
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // HandedInfo is the payload of a Handed frame.
 type HandedInfo struct {
@@ -20,6 +23,7 @@ type EndInfo struct {
 
 // Append adds the fields of the info to dst.
 func (i *HandedInfo) Append(dst []byte) []byte {
+	dst = slices.Grow(dst, infoRoom)
 	dst = appendInt(dst, 1, i.Prefill)
 	dst = appendInt(dst, 2, i.PromptTokens)
 	dst = appendInt(dst, 3, i.CachedTokens)
@@ -49,6 +53,7 @@ func ReadHandedInfo(data []byte) (i HandedInfo, err error) {
 
 // Append adds the fields of the info to dst.
 func (i *EndInfo) Append(dst []byte) []byte {
+	dst = slices.Grow(dst, infoRoom)
 	dst = appendInt(dst, 1, i.PromptTokens)
 	dst = appendInt(dst, 2, i.CompletionTokens)
 	return appendInt(dst, 3, i.CachedTokens)

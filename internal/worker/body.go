@@ -33,8 +33,8 @@ func Body(ctx context.Context, within time.Duration, from Bodies, r *wire.Reques
 			return nil, fmt.Errorf("%w: %w", ErrBodyGone, err)
 		}
 	}
-	if digest := wire.BodyDigest(body); digest != r.Digest {
-		return nil, fmt.Errorf("%w: digest is %.12s, want %.12s", ErrBodyOther, digest, r.Digest)
+	if !wire.IsBody(body, r.Digest) {
+		return nil, fmt.Errorf("%w: digest is %.12s, want %.12s", ErrBodyOther, wire.BodyDigest(body), r.Digest)
 	}
 	return body, nil
 }

@@ -137,7 +137,7 @@ func Conclude[J any](ctx context.Context, run Run, d *Delivery[J], back bool, er
 			log.DebugContext(ctx, "failure not sent", slog.Any("error", err))
 		}
 	} else {
-		log.DebugContext(ctx, "job ended", slog.String("outcome", outcome), slog.Any("error", err))
+		log.LogAttrs(ctx, slog.LevelDebug, "job ended", slog.String("outcome", outcome), slog.Any("error", err))
 	}
 	if err := ack(ctx); err != nil {
 		log.WarnContext(ctx, "job not acknowledged, it will come again", slog.Any("error", err))

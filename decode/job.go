@@ -42,7 +42,7 @@ func (w *Worker) work(ctx context.Context, d *worker.Delivery[wire.DecodeJob], _
 	}
 	if !job.Whole {
 		taken := *d
-		taken.Ack = acknowledge(context.WithoutCancel(ctx), d.Ack)
+		taken.Ack = early{d.Ack.Finish()}
 		d = &taken
 	}
 	start := time.Now()
@@ -62,22 +62,18 @@ func (w *Worker) work(ctx context.Context, d *worker.Delivery[wire.DecodeJob], _
 }
 
 // early is the acknowledgement of a job that has a handle, sent when the work begins. Nobody but this process may
-// read the handle, and only once: a job that stayed in the queue could be done by nobody else, and would outlive a
-// worker that is killed.
-type early struct{ sent chan error } // 1 slot
+// read the handle, and only once, and this process knows it again: a job that stayed in the queue could be done by nobody
+// else, and would outlive a worker that is killed.
+type early struct{ err error }
 
-// acknowledge returns at once: the engine call does not wait for the queue.
-func acknowledge(ctx context.Context, ack worker.Ack) early {
-	e := early{make(chan error, 1)}
-	go func() { e.sent <- ack.Done(ctx) }() // the bus bounds it, and Done waits for it
-	return e
-}
+// Done returns what has become of it.
+func (e early) Done(context.Context) error { return e.err }
 
-// Done returns when the queue has answered.
-func (e early) Done(context.Context) error { return <-e.sent }
+// Finish is Done.
+func (e early) Finish() error { return e.err }
 
 // Retry is Done: there is no way back.
-func (e early) Retry(ctx context.Context, _ time.Duration) error { return e.Done(ctx) }
+func (e early) Retry(context.Context, time.Duration) error { return e.err }
 
 // decode returns nil once the End frame is sent, a *worker.Error for the router, or the cause why
 // the job was given up.

@@ -216,7 +216,9 @@ func (c *call) begin(now time.Time) {
 	if c.req.Streaming { // else all of it came at once
 		histogram.Observe(c.r.metrics.ttft.WithLabelValues(c.req.Class.String(), c.req.Model), c.timing.FirstToken, c.span.SpanContext())
 	}
-	c.span.AddEvent("first piece", trace.WithTimestamp(now))
+	if c.span.IsRecording() {
+		c.span.AddEvent("first piece", trace.WithTimestamp(now))
+	}
 }
 
 // fail takes a Fail frame of an adopted run, or of a run that failed before it could say what it

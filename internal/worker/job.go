@@ -19,6 +19,7 @@ var ErrDeadline = errors.New("request's deadline has passed")
 // Ack ends the delivery of one job; exactly one of its methods is called, once. Each bounds its time by itself.
 type Ack interface {
 	Done(ctx context.Context) error                       // the job is finished, well or not
+	Finish() error                                        // Done without waiting for the queue: the job may come again
 	Retry(ctx context.Context, delay time.Duration) error // another worker shall have it
 }
 

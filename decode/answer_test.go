@@ -54,7 +54,14 @@ func data(frames []wire.Frame) (all []string) {
 	return all
 }
 
-func last(frames []wire.Frame) string { return string(frames[len(frames)-1].Payload) }
+// last returns what the End frame says.
+func last(frames []wire.Frame) wire.EndInfo {
+	info, err := wire.ReadEndInfo(frames[len(frames)-1].Payload)
+	if err != nil {
+		panic(err)
+	}
+	return info
+}
 
 func TestUnaryAnswerComesInPieces(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -85,8 +92,8 @@ func TestUsageIsCountedAndNotLeaked(t *testing.T) {
 		nothing = `{"choices":[{"delta":{}}],"usage":null}`
 		final   = `{"choices":[ ],"usage":{"prompt_tokens":7,"completion_tokens":2,"prompt_tokens_details":{"cached_tokens":3}}}`
 		empty   = `{"choices":[]}`
-		end     = `{"prompt_tokens":7,"completion_tokens":2,"cached_tokens":3}`
 	)
+	end := wire.EndInfo{PromptTokens: 7, CompletionTokens: 2, CachedTokens: 3}
 	for name, tc := range map[string]struct {
 		change func(*bench, *wire.DecodeJob)
 		body   string // that the engine gets; "": the client's
@@ -125,7 +132,7 @@ func TestUsageIsCountedAndNotLeaked(t *testing.T) {
 				t.Errorf("what the client gets:\n%s", d)
 			}
 			if got := last(frames); got != end {
-				t.Errorf("end = %s, want %s", got, end)
+				t.Errorf("end = %+v, want %+v", got, end)
 			}
 			if body != want {
 				t.Errorf("the engine gets %s, want %s", body, want)
@@ -144,8 +151,8 @@ func TestUsageInOtherWords(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			frames, _ := run(t, func(b *bench, j *wire.DecodeJob) { j.Path, b.engine.events = "/v1/"+name, events })
-			if got, want := last(frames), `{"prompt_tokens":7,"completion_tokens":2,"cached_tokens":3}`; got != want {
-				t.Errorf("end = %s, want %s", got, want)
+			if got, want := last(frames), (wire.EndInfo{PromptTokens: 7, CompletionTokens: 2, CachedTokens: 3}); got != want {
+				t.Errorf("end = %+v, want %+v", got, want)
 			}
 		})
 	}

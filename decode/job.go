@@ -38,11 +38,11 @@ func (w *Worker) work(ctx context.Context, d *worker.Delivery[wire.DecodeJob], _
 	}
 	a := &attempt{
 		Worker: w, job: job, run: w.deps.Frames.Open(context.WithoutCancel(ctx), &job.Request),
-		log: w.log.With(slog.String("request_id", job.ID), slog.Int("attempt", int(job.Attempt))),
+		log: worker.JobLog(w.log, &job.Request),
 	}
 	if !job.Whole {
 		taken := *d
-		taken.Ack = acknowledge(context.WithoutCancel(ctx), d.Ack)
+		taken.Ack = early{d.Ack.Finish()}
 		d = &taken
 	}
 	start := time.Now()
@@ -62,22 +62,18 @@ func (w *Worker) work(ctx context.Context, d *worker.Delivery[wire.DecodeJob], _
 }
 
 // early is the acknowledgement of a job that has a handle, sent when the work begins. Nobody but this process may
-// read the handle, and only once: a job that stayed in the queue could be done by nobody else, and would outlive a
-// worker that is killed.
-type early struct{ sent chan error } // 1 slot
+// read the handle, and only once, and this process knows it again: a job that stayed in the queue could be done by nobody
+// else, and would outlive a worker that is killed.
+type early struct{ err error }
 
-// acknowledge returns at once: the engine call does not wait for the queue.
-func acknowledge(ctx context.Context, ack worker.Ack) early {
-	e := early{make(chan error, 1)}
-	go func() { e.sent <- ack.Done(ctx) }() // the bus bounds it, and Done waits for it
-	return e
-}
+// Done returns what has become of it.
+func (e early) Done(context.Context) error { return e.err }
 
-// Done returns when the queue has answered.
-func (e early) Done(context.Context) error { return <-e.sent }
+// Finish is Done.
+func (e early) Finish() error { return e.err }
 
 // Retry is Done: there is no way back.
-func (e early) Retry(ctx context.Context, _ time.Duration) error { return e.Done(ctx) }
+func (e early) Retry(context.Context, time.Duration) error { return e.err }
 
 // decode returns nil once the End frame is sent, a *worker.Error for the router, or the cause why
 // the job was given up.
@@ -88,9 +84,9 @@ func (a *attempt) decode(stop context.Context, deliveries int) (err error) {
 	a.span = span.SpanContext()
 	defer func() { worker.EndSpan(span, err) }()
 
-	a.log.DebugContext(ctx, "decoding", slog.Bool("whole", a.job.Whole))
+	a.log.LogAttrs(ctx, slog.LevelDebug, "decoding", slog.Bool("whole", a.job.Whole))
 	// The error of a run that nobody wants shows again below, after the handle is seen to.
-	_ = a.run.SendJSON(ctx, wire.Decoding, a.job.Assignment)
+	_ = a.run.Send(ctx, wire.Decoding, a.job.Assignment.Append(nil))
 	if h := a.job.Handle; h != nil {
 		histogram.Observe(a.metrics.handover, time.Since(h.Issued), a.span)
 		if err := a.usable(deliveries); err != nil {
@@ -116,10 +112,10 @@ func (a *attempt) decode(stop context.Context, deliveries int) (err error) {
 		return err
 	}
 	a.counted = info
-	if err := a.run.SendJSON(ctx, wire.End, info); err != nil {
+	if err := a.run.Send(ctx, wire.End, info.Append(nil)); err != nil {
 		return worker.Ended(ctx, err)
 	}
-	a.log.DebugContext(ctx, "decoded", slog.Int("completion_tokens", info.CompletionTokens))
+	a.log.LogAttrs(ctx, slog.LevelDebug, "decoded", slog.Int("completion_tokens", info.CompletionTokens))
 	return nil
 }
 
@@ -201,9 +197,7 @@ func (a *attempt) readInTime(now time.Time) error {
 // by a true decode leg. Without the body the blocks stay until the lease ends, and the prefill
 // worker's ledger says expired.
 func (a *attempt) body(ctx context.Context) ([]byte, error) {
-	ask, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.cfg.BodyTimeout)
-	defer cancel()
-	body, err := worker.Body(ask, a.deps.Bodies, &a.job.Request, a.job.Body)
+	body, err := worker.Body(context.WithoutCancel(ctx), a.cfg.BodyTimeout, a.deps.Bodies, &a.job.Request, a.job.Body)
 	switch {
 	case err == nil:
 		return body, nil

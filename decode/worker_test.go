@@ -2,7 +2,6 @@ package decode_test
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -237,8 +236,8 @@ func TestAnswerIsPassedOnAsTheEngineSentIt(t *testing.T) {
 				if got := string(frames[1].Payload); got != "data: {\"a\":1}\n\n" {
 					t.Errorf("first payload = %s", got)
 				}
-				if got := string(frames[4].Payload); got != `{"prompt_tokens":7,"completion_tokens":2,"cached_tokens":3}` {
-					t.Errorf("end = %s", got)
+				if got, want := last(frames), (wire.EndInfo{PromptTokens: 7, CompletionTokens: 2, CachedTokens: 3}); got != want {
+					t.Errorf("end = %+v", got)
 				}
 				if d := cmp.Diff([]string{consumed}, b.notes()); d != "" {
 					t.Error(d)
@@ -406,9 +405,8 @@ func TestRunSaysHowItWasPlaced(t *testing.T) {
 		stop := b.start(t)
 		after(time.Minute)
 		stop()
-		var got wire.Assignment
-		if err := json.Unmarshal(b.frames.Of("r1")[0].Payload, &got); err != nil || got != *j.Assignment {
-			t.Errorf("decoding says %s, want the dispatcher's decision", b.frames.Of("r1")[0].Payload)
+		if got, err := wire.ReadAssignment(b.frames.Of("r1")[0].Payload); err != nil || got != *j.Assignment {
+			t.Errorf("decoding says %+v, %v, want the dispatcher's decision", got, err)
 		}
 	})
 }

@@ -7,15 +7,15 @@ import "time"
 // handle may give another request's text with status 200, so who holds one calls Check first and
 // never uses one twice.
 type Handle struct {
-	Connector    string    `json:"connector"`              // which protocol Params belong to
-	Params       []byte    `json:"-"`                      // opaque, byte for byte as the prefill engine wrote them
-	Serial       uint64    `json:"serial"`                 // the issuing worker's number; its ledger knows it
-	Worker       string    `json:"worker"`                 // prefill worker that issued it
-	Engine       string    `json:"engine"`                 // URL of the engine that holds the blocks, for people
-	RequestID    string    `json:"request_id"`             //
-	Digest       string    `json:"digest"`                 // of the client's body that was prefilled
-	PromptTokens int       `json:"prompt_tokens,omitzero"` // as the engine counted; 0: it did not say
-	CachedTokens int       `json:"cached_tokens,omitzero"` // of them found in the prefix cache
-	Issued       time.Time `json:"issued"`
-	Expires      time.Time `json:"expires"` // the engine frees the blocks then, without telling anyone
+	Connector    string // which protocol Params belong to
+	Params       []byte // opaque, byte for byte as the prefill engine wrote them
+	Serial       uint64 // the issuing worker's number; its ledger knows it
+	Worker       string // prefill worker that issued it
+	Engine       string // URL of the engine that holds the blocks, for people
+	RequestID    string
+	Digest       string // of the client's body that was prefilled
+	PromptTokens int    // as the engine counted; 0: it did not say
+	CachedTokens int    // of them found in the prefix cache
+	Issued       time.Time
+	Expires      time.Time // the engine frees the blocks then, without telling anyone
 }

@@ -18,7 +18,7 @@ import (
 func (w *Worker) work(ctx context.Context, d *worker.Delivery[wire.PrefillJob], release func()) {
 	job := &d.Job
 	run := w.deps.Frames.Open(context.WithoutCancel(ctx), &job.Request)
-	log := w.log.With(slog.String("request_id", job.ID), slog.Int("attempt", int(job.Attempt)))
+	log := worker.JobLog(w.log, &job.Request)
 	err := w.prefill(ctx, run, job, log, release)
 	w.metrics.jobs.WithLabelValues(worker.Conclude(ctx, run, d, true, err, log)).Inc()
 }
@@ -39,7 +39,7 @@ func (w *Worker) prefill(ctx context.Context, run worker.Run, job *wire.PrefillJ
 	}()
 
 	log.DebugContext(ctx, "prefilling")
-	if err := run.SendJSON(bound, wire.Prefilling, job.Assignment); err != nil {
+	if err := run.Send(bound, wire.Prefilling, job.Assignment.Append(nil)); err != nil {
 		return worker.Ended(bound, err)
 	}
 	body, err := w.body(bound, job)
@@ -52,7 +52,7 @@ func (w *Worker) prefill(ctx context.Context, run worker.Run, job *wire.PrefillJ
 		return err
 	}
 	issued = true
-	log.DebugContext(ctx, "prefilled", slog.Duration("took", took), slog.Uint64("handle", handle.Serial))
+	log.LogAttrs(ctx, slog.LevelDebug, "prefilled", slog.Duration("took", took), slog.Uint64("handle", handle.Serial))
 
 	// From here the engine holds blocks: the decode job goes out even if nobody wants the answer,
 	// because the decode leg is what frees them.
@@ -68,16 +68,14 @@ func (w *Worker) prefill(ctx context.Context, run worker.Run, job *wire.PrefillJ
 		Prefill: took, PromptTokens: handle.PromptTokens, CachedTokens: handle.CachedTokens,
 		DecodeWorker: next.Worker, Lease: time.Until(handle.Expires),
 	}
-	if err := run.SendJSON(run.Context(), wire.Handed, info); err != nil {
+	if err := run.Send(run.Context(), wire.Handed, info.Append(nil)); err != nil {
 		log.DebugContext(ctx, "nobody waits for the handle", slog.Any("error", err))
 	}
 	return nil
 }
 
 func (w *Worker) body(ctx context.Context, job *wire.PrefillJob) ([]byte, error) {
-	ask, cancel := context.WithTimeout(ctx, w.cfg.BodyTimeout)
-	defer cancel()
-	body, err := worker.Body(ask, w.deps.Bodies, &job.Request, job.Body)
+	body, err := worker.Body(ctx, w.cfg.BodyTimeout, w.deps.Bodies, &job.Request, job.Body)
 	if err != nil && ctx.Err() != nil {
 		return nil, worker.Ended(ctx, err)
 	}
@@ -132,21 +130,19 @@ const (
 	mostPause  = time.Second
 )
 
-// publish puts the decode job into its queue, again and again while the lease lasts.
+// publish puts the decode job into its queue, again and again while the lease lasts. The queue bounds each try.
 func (w *Worker) publish(ctx context.Context, job *wire.DecodeJob) error {
-	ctx, cancel := context.WithDeadline(ctx, job.Handle.Expires)
-	defer cancel()
 	for pause := firstPause; ; pause = min(2*pause, mostPause) {
 		_, err := w.deps.Next.Publish(ctx, job)
 		if err == nil {
 			return nil
 		}
 		select {
-		case <-time.After(pause):
+		case <-time.After(min(pause, time.Until(job.Handle.Expires))):
 		case <-ctx.Done():
-			if errors.Is(context.Cause(ctx), worker.ErrStopping) {
-				return worker.ErrStopping
-			}
+			return context.Cause(ctx)
+		}
+		if !time.Now().Before(job.Handle.Expires) {
 			return worker.Failed(wire.HandleExpired, err)
 		}
 	}

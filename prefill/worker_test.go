@@ -2,7 +2,6 @@ package prefill_test
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -203,13 +202,11 @@ func TestHandedJobCarriesABoundHandle(t *testing.T) {
 		if len(f) != 2 || f[0].Kind != wire.Prefilling || f[1].Kind != wire.Handed {
 			t.Fatalf("frames = %v", f)
 		}
-		var decision wire.Assignment
-		if err := json.Unmarshal(f[0].Payload, &decision); err != nil || decision != *want.Assignment {
-			t.Errorf("prefilling says %s, want the dispatcher's decision", f[0].Payload)
+		if decision, err := wire.ReadAssignment(f[0].Payload); err != nil || decision != *want.Assignment {
+			t.Errorf("prefilling says %+v, %v, want the dispatcher's decision", decision, err)
 		}
-		var info wire.HandedInfo
-		if err := json.Unmarshal(f[1].Payload, &info); err != nil || info.DecodeWorker != "d1" || info.PromptTokens != 100 || info.Lease != b.cfg.Lease-b.engine.heldUp {
-			t.Errorf("handed says %s", f[1].Payload)
+		if info, err := wire.ReadHandedInfo(f[1].Payload); err != nil || info.DecodeWorker != "d1" || info.PromptTokens != 100 || info.Lease != b.cfg.Lease-b.engine.heldUp {
+			t.Errorf("handed says %+v, %v", info, err)
 		}
 	})
 }

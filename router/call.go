@@ -121,8 +121,10 @@ func (c *call) keep(payload []byte) []byte {
 func (c *call) to(s State, now time.Time, worker string) {
 	c.enter(s, now, worker)
 	c.dequeue(now, "")
-	c.span.AddEvent(s.String(), trace.WithTimestamp(now),
-		trace.WithAttributes(attribute.String("baton.worker", worker), attribute.Int64("baton.attempt", int64(c.attempt))))
+	if c.span.IsRecording() {
+		c.span.AddEvent(s.String(), trace.WithTimestamp(now),
+			trace.WithAttributes(attribute.String("baton.worker", worker), attribute.Int64("baton.attempt", int64(c.attempt))))
+	}
 }
 
 // finish moves to a final state unless there is one. It returns what is left to do without the

@@ -22,7 +22,7 @@ func TestClientLeaves(t *testing.T) {
 	}{
 		{"queued", nil, true, false, false},
 		{"prefilling", func(h *rig) *run { return h.run("p1", 1, h.job()).send(wire.Prefilling, "") }, false, true, true},
-		{"handed", func(h *rig) *run { return h.run("p1", 1, h.job()).send(wire.Prefilling, "").send(wire.Handed, "{}") }, false, false, true},
+		{"handed", func(h *rig) *run { return h.run("p1", 1, h.job()).send(wire.Prefilling, "").send(wire.Handed, "") }, false, false, true},
 		{"decoding", func(h *rig) *run { return h.run("d1", 1, h.job()).send(wire.Decoding, "") }, false, true, true},
 	} {
 		t.Run(tt.state, func(t *testing.T) {
@@ -133,7 +133,7 @@ func TestEndedWaitIsNotTheEndOfTheAnswer(t *testing.T) {
 		if _, err := a.Next(wait); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("Next = %v, want the end of its context", err)
 		}
-		d.send(wire.Data, "b").send(wire.End, "{}")
+		d.send(wire.Data, "b").send(wire.End, "")
 		if got, err := rest(a); err != nil || !slices.Equal(got, []string{"b"}) {
 			t.Errorf("rest is %q, %v", got, err)
 		}

@@ -102,9 +102,9 @@ func TestStreamThatBreaksOffGoesOn(t *testing.T) {
 				}
 				// One that gives the job back before its engine has begun is followed by another.
 				h.run("d4", 1, h.job()).send(wire.Decoding, wholly)
-				h.run("p1", 1, h.job()).send(wire.Prefilling, splitly).send(wire.Handed, `{"decode_worker":"d2"}`)
+				h.run("p1", 1, h.job()).send(wire.Prefilling, splitly).send(wire.Handed, handed(wire.HandedInfo{DecodeWorker: "d2"}))
 				second := h.run("d2", 1, h.job()).send(wire.Decoding, splitly).send(wire.Data, word("y", " d", "null", 6, 1))
-				second.send(wire.Data, word("y", " e", `"length"`, 6, 6)).send(wire.End, `{"prompt_tokens":6,"completion_tokens":6}`)
+				second.send(wire.Data, word("y", " e", `"length"`, 6, 6)).send(wire.End, finish(wire.EndInfo{PromptTokens: 6, CompletionTokens: 6}))
 				<-done
 				if text := texts(t, got); err != nil || text != " a b c d e" {
 					t.Errorf("text is %q, %v", text, err)
@@ -270,7 +270,7 @@ func TestBodyThatContinuesIsKeptWhereTheClientsWas(t *testing.T) {
 				if wire.BodyDigest(body) != job.Digest {
 					t.Errorf("body is %s", body)
 				}
-				h.run("d2", 1, job).send(wire.Decoding, wholly).send(wire.Data, word("y", " b", `"stop"`, 4, 1)).send(wire.End, "{}")
+				h.run("d2", 1, job).send(wire.Decoding, wholly).send(wire.Data, word("y", " b", `"stop"`, 4, 1)).send(wire.End, "")
 				if err := <-done; err != nil {
 					t.Error(err)
 				}

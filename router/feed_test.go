@@ -121,7 +121,7 @@ func (s *stage) send(c *patron, e *step) {
 	case wire.Prefilling, wire.Decoding:
 		f.Payload = []byte(place)
 	case wire.Handed:
-		f.Payload = []byte(`{"decode_worker":"w","lease_ns":10000000000}`)
+		f.Payload = (&wire.HandedInfo{DecodeWorker: "w", Lease: 10 * time.Second}).Append(nil)
 	case wire.Data:
 		f.Payload = r.piece(c, e.ends)
 	case wire.Fail:

@@ -364,10 +364,15 @@ func (h *rig) run(worker string, n uint64, job *wire.Request) *run {
 }
 
 // What a run's first frame says of how the dispatcher placed the job.
-const (
-	splitly = `{"place":"split","why":"split","waited_ns":500000000}`
-	wholly  = `{"place":"whole","why":"lend","waited_ns":500000000}`
+var (
+	splitly = assigned(wire.Assignment{Place: wire.PlaceSplit, Why: "split", Waited: 500 * time.Millisecond})
+	wholly  = assigned(wire.Assignment{Place: wire.PlaceWhole, Why: "lend", Waited: 500 * time.Millisecond})
 )
+
+// Payloads of frames.
+func assigned(a wire.Assignment) string { return string(a.Append(nil)) }
+func handed(i wire.HandedInfo) string   { return string(i.Append(nil)) }
+func finish(i wire.EndInfo) string      { return string(i.Append(nil)) }
 
 func (r *run) send(kind wire.Kind, payload string) *run {
 	r.h.recv.frame(r.id, wire.Frame{Run: r.id.Run, Stream: r.job.Stream, Attempt: r.job.Attempt, Seq: r.next, Kind: kind, Payload: []byte(payload)})

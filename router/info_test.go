@@ -28,7 +28,7 @@ func TestOperatorsSeeWhereARequestsTimeWent(t *testing.T) {
 		time.Sleep(time.Second)
 		p := h.run("p1", 1, h.job()).send(wire.Prefilling, splitly)
 		time.Sleep(2 * time.Second)
-		p.send(wire.Handed, `{"prompt_tokens":700,"cached_tokens":100}`)
+		p.send(wire.Handed, handed(wire.HandedInfo{PromptTokens: 700, CachedTokens: 100}))
 		time.Sleep(time.Second)
 		d := h.run("d1", 1, h.job()).send(wire.Decoding, splitly).send(wire.Data, "a")
 		time.Sleep(time.Second)
@@ -37,7 +37,7 @@ func TestOperatorsSeeWhereARequestsTimeWent(t *testing.T) {
 		if len(now) != 1 || now[0].State != router.Decoding || now[0].Worker != "d1" {
 			t.Fatalf("in flight is %+v", now)
 		}
-		d.send(wire.End, `{"prompt_tokens":700,"completion_tokens":11}`)
+		d.send(wire.End, finish(wire.EndInfo{PromptTokens: 700, CompletionTokens: 11}))
 		if _, err := rest(h.now(out).answer); err != nil {
 			t.Fatal(err)
 		}

@@ -57,7 +57,7 @@ func TestLargeBodyIsStoredOnceAndDeleted(t *testing.T) {
 						t.Errorf("job has reference %q and %d bytes", j.BodyRef, len(j.Body))
 					}
 				}
-				h.run("d1", 1, h.job()).send(wire.Decoding, "").send(wire.Data, "a").send(wire.End, "{}")
+				h.run("d1", 1, h.job()).send(wire.Decoding, "").send(wire.Data, "a").send(wire.End, "")
 				h.now(out).answer.Close()
 				h.over(map[string]int{"done": 1})
 				time.Sleep(time.Minute)
@@ -129,7 +129,7 @@ func TestQueueThatRefuses(t *testing.T) {
 			}
 			out := h.do(t.Context(), request())
 			time.Sleep(7 * time.Second)
-			h.run("d1", 1, h.job()).send(wire.Decoding, "").send(wire.Data, "a").send(wire.End, "{}")
+			h.run("d1", 1, h.job()).send(wire.Decoding, "").send(wire.Data, "a").send(wire.End, "")
 			h.now(out).answer.Close()
 			h.over(map[string]int{"done": 1})
 		})
@@ -153,7 +153,7 @@ func TestDrainWaitsForAnswers(t *testing.T) {
 			t.Errorf("Drain of nothing = %v", err)
 		}
 		out := h.do(t.Context(), request())
-		h.run("d1", 1, h.job()).send(wire.Decoding, "").send(wire.Data, "a").send(wire.End, "{}")
+		h.run("d1", 1, h.job()).send(wire.Decoding, "").send(wire.Data, "a").send(wire.End, "")
 		a := h.now(out).answer
 		short, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()

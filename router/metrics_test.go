@@ -19,7 +19,7 @@ func TestRequestsAreJudgedByWhatIsPromised(t *testing.T) {
 		text  string
 	}
 	end := func(after time.Duration) moment {
-		return moment{after, wire.End, `{"prompt_tokens":9,"completion_tokens":3}`}
+		return moment{after, wire.End, finish(wire.EndInfo{PromptTokens: 9, CompletionTokens: 3})}
 	}
 	failed := func(reason, status string) moment {
 		return moment{time.Second, wire.Fail, `{"reason":"` + reason + `","message":"no","status":` + status + `}`}
@@ -37,7 +37,7 @@ func TestRequestsAreJudgedByWhatIsPromised(t *testing.T) {
 		"the client's fault":    {false, []moment{failed("engine_rejected", "400")}, ""},
 		"the client has left":   {false, []moment{{time.Second, wire.Data, "a"}}, ""},
 		"too late for a place":  {false, []moment{failed("too_late", "429")}, "failed"},
-		"no count, no judgment": {false, []moment{{time.Second, wire.Data, "a"}, {time.Hour, wire.Data, "b"}, {0, wire.End, "{}"}}, "met"},
+		"no count, no judgment": {false, []moment{{time.Second, wire.Data, "a"}, {time.Hour, wire.Data, "b"}, {0, wire.End, ""}}, "met"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, router.DefaultConfig(), func(t *testing.T, h *rig) {
@@ -98,9 +98,9 @@ baton_requests_waiting{class="standard"} ` + standard + "\n"
 		shows("1", "9")
 		d := h.run("d1", 1, job).send(wire.Decoding, wholly)
 		shows("0", "0")
-		d.send(wire.Data, "a").send(wire.End, "{}")
+		d.send(wire.Data, "a").send(wire.End, "")
 		h.now(out).answer.Close()
-		h.run("d1", 2, h.job()).send(wire.Decoding, wholly).send(wire.Data, "a").send(wire.End, "{}")
+		h.run("d1", 2, h.job()).send(wire.Decoding, wholly).send(wire.Data, "a").send(wire.End, "")
 		h.now(later).answer.Close()
 	})
 }

@@ -32,7 +32,7 @@ func TestJobThatTheQueueLosesIsQueuedAgain(t *testing.T) {
 			t.Error("a run of the lost job goes on")
 		}
 		h.waits(out)
-		h.run("d1", 2, h.job()).send(wire.Decoding, wholly).send(wire.Data, `{"a":1}`).send(wire.End, `{}`)
+		h.run("d1", 2, h.job()).send(wire.Decoding, wholly).send(wire.Data, `{"a":1}`).send(wire.End, "")
 		res := h.now(out)
 		if res.err != nil {
 			t.Fatal(res.err)

@@ -83,7 +83,7 @@ func TestRefusedAfterAWorkerHandedItBack(t *testing.T) {
 // A refusal of a job that was delivered twice does not end a request that somebody carries on.
 func TestRefusalOfARequestThatIsBeyondTheQueue(t *testing.T) {
 	for name, begin := range map[string]func(h *rig){
-		"handed":   func(h *rig) { h.run("p1", 1, h.job()).send(wire.Prefilling, splitly).send(wire.Handed, `{}`) },
+		"handed":   func(h *rig) { h.run("p1", 1, h.job()).send(wire.Prefilling, splitly).send(wire.Handed, "") },
 		"decoding": func(h *rig) { h.run("d1", 1, h.job()).send(wire.Decoding, splitly) },
 		"begun":    func(h *rig) { h.run("d1", 1, h.job()).send(wire.Decoding, wholly).send(wire.Data, "a") },
 	} {
@@ -94,11 +94,11 @@ func TestRefusalOfARequestThatIsBeyondTheQueue(t *testing.T) {
 				h.refuse(late(h.job()))
 				if name != "begun" {
 					h.waits(out)
-					h.run("d1", 1, h.job()).send(wire.Decoding, splitly).send(wire.Data, "a").send(wire.End, "{}")
+					h.run("d1", 1, h.job()).send(wire.Decoding, splitly).send(wire.Data, "a").send(wire.End, "")
 				} else {
 					r := h.run("d1", 1, h.job())
 					r.next = 2
-					r.send(wire.End, "{}")
+					r.send(wire.End, "")
 				}
 				res := h.now(out)
 				if res.err != nil {

@@ -66,12 +66,12 @@ func TestAnswersOverTheRealRelay(t *testing.T) {
 		var stopped, whole sync.WaitGroup
 		serve := func(job wire.PrefillJob) {
 			run := send.Open(ctx, &job.Request)
-			err := run.SendJSON(ctx, wire.Decoding, wire.Assignment{Place: wire.PlaceWhole})
+			err := run.Send(ctx, wire.Decoding, (&wire.Assignment{Place: wire.PlaceWhole}).Append(nil))
 			for i := 0; err == nil && (i < events || job.ID == "leaver"); i++ {
 				err = run.Send(ctx, wire.Data, fmt.Appendf(nil, "%s %d %s", job.ID, i, payload))
 			}
 			if err == nil {
-				err = run.SendJSON(ctx, wire.End, wire.EndInfo{CompletionTokens: events})
+				err = run.Send(ctx, wire.End, (&wire.EndInfo{CompletionTokens: events}).Append(nil))
 			}
 			if (err != nil) != (job.ID == "leaver") {
 				t.Errorf("run of %s ended with %v", job.ID, err)

@@ -1,6 +1,7 @@
 package router
 
 import (
+	"encoding/json"
 	"fmt"
 	"time"
 
@@ -54,7 +55,7 @@ func (c *call) frame(id relay.RunID, f *wire.Frame, now time.Time) (keep bool, a
 			return false, nil
 		}
 		// Usage is for the records; the answer is complete without it.
-		_ = wire.ReadJSON(f.Payload, &c.end)
+		c.end, _ = wire.ReadEndInfo(f.Payload)
 		c.end.PromptTokens, c.end.CompletionTokens, c.end.CachedTokens = c.sent.Total(c.end.PromptTokens, c.end.CompletionTokens, c.end.CachedTokens)
 		c.timing.PromptTokens = max(c.timing.PromptTokens, c.end.PromptTokens)
 		c.timing.CachedTokens = max(c.timing.CachedTokens, c.end.CachedTokens)
@@ -94,8 +95,9 @@ func (c *call) prefilling(id relay.RunID, f *wire.Frame, now time.Time) (_ bool,
 }
 
 // placed reads a dispatcher's decision, and notes it for the records.
-func (c *call) placed(f *wire.Frame) (a wire.Assignment) {
-	if wire.ReadJSON(f.Payload, &a) == nil && a.Place != "" {
+func (c *call) placed(f *wire.Frame) wire.Assignment {
+	a, err := wire.ReadAssignment(f.Payload)
+	if err == nil && a.Place != "" {
 		c.timing.Place, c.timing.Why, c.timing.Dispatch = string(a.Place), a.Why, a.Waited
 	}
 	return a
@@ -113,8 +115,7 @@ func (c *call) handedOver(id relay.RunID, f *wire.Frame, now time.Time) (bool, f
 	if c.req.Whole || c.state == Handed {
 		return false, nil
 	}
-	var info wire.HandedInfo
-	_ = wire.ReadJSON(f.Payload, &info) // for the records only
+	info, _ := wire.ReadHandedInfo(f.Payload) // for the records only
 	c.timing.Prefill = info.Prefill
 	c.timing.PromptTokens, c.timing.CachedTokens = info.PromptTokens, info.CachedTokens
 	other := c.prefill
@@ -246,7 +247,9 @@ func (c *call) begin(now time.Time) {
 	if c.req.Streaming { // else all of it came at once
 		histogram.Observe(c.r.metrics.ttft.WithLabelValues(c.req.Class.String(), c.req.Model), c.timing.FirstToken, c.span.SpanContext())
 	}
-	c.span.AddEvent("first piece", trace.WithTimestamp(now))
+	if c.span.IsRecording() {
+		c.span.AddEvent("first piece", trace.WithTimestamp(now))
+	}
 }
 
 // fail takes a Fail frame of an adopted run, or of a run that failed before it could say what it
@@ -260,7 +263,7 @@ func (c *call) fail(id relay.RunID, f *wire.Frame, now time.Time) (bool, func())
 		return false, nil
 	}
 	var why wire.Failure
-	if err := wire.ReadJSON(f.Payload, &why); err != nil || why.Reason == "" {
+	if err := json.Unmarshal(f.Payload, &why); err != nil || why.Reason == "" {
 		why = wire.Failure{Reason: wire.EngineError, Message: fmt.Sprintf("worker %s failed and did not say why", id.Worker)}
 	}
 	return true, c.lose(why, now)

@@ -17,7 +17,7 @@ func TestFailureBeforeTheAnswerIsTriedAgain(t *testing.T) {
 		t.Run(string(reason), func(t *testing.T) {
 			bubble(t, router.DefaultConfig(), func(t *testing.T, h *rig) {
 				out := h.do(t.Context(), request())
-				old := h.run("p1", 1, h.job()).send(wire.Prefilling, "").send(wire.Handed, "{}")
+				old := h.run("p1", 1, h.job()).send(wire.Prefilling, "").send(wire.Handed, "")
 				dead := h.run("d1", 1, h.job()).send(wire.Decoding, "").fail(wire.Failure{Reason: reason, Message: "no"})
 				time.Sleep(2 * time.Second)
 				h.waits(out)
@@ -26,12 +26,12 @@ func TestFailureBeforeTheAnswerIsTriedAgain(t *testing.T) {
 				}
 				// What still comes of the first attempt never reaches the client.
 				dead.send(wire.Data, "late")
-				late := h.run("d3", 1, &old.job).send(wire.Decoding, "").send(wire.Data, "late").send(wire.End, "{}")
+				late := h.run("d3", 1, &old.job).send(wire.Decoding, "").send(wire.Data, "late").send(wire.End, "")
 				if !late.cancelled() {
 					t.Error("a run of an old attempt was not cancelled")
 				}
-				h.run("p2", 1, h.job()).send(wire.Prefilling, "").send(wire.Handed, "{}")
-				h.run("d2", 1, h.job()).send(wire.Decoding, "").send(wire.Data, "good").send(wire.End, "{}")
+				h.run("p2", 1, h.job()).send(wire.Prefilling, "").send(wire.Handed, "")
+				h.run("d2", 1, h.job()).send(wire.Decoding, "").send(wire.Data, "good").send(wire.End, "")
 				res := h.now(out)
 				if got, err := rest(res.answer); err != nil || !slices.Equal(got, []string{"good"}) {
 					t.Errorf("answer is %q, %v", got, err)
@@ -56,7 +56,7 @@ func TestTheNextAttemptAvoidsWhoFailed(t *testing.T) {
 		if got := h.job().Avoid; !slices.Equal(got, []string{"p1"}) {
 			t.Fatalf("the second attempt avoids %q, want p1", got)
 		}
-		h.run("p2", 1, h.job()).send(wire.Prefilling, "").send(wire.Handed, "{}")
+		h.run("p2", 1, h.job()).send(wire.Prefilling, "").send(wire.Handed, "")
 		h.run("d1", 1, h.job()).send(wire.Decoding, "").fail(wire.Failure{Reason: wire.EngineDown, Message: "no"})
 		time.Sleep(2 * time.Second)
 		h.waits(out)
@@ -149,7 +149,7 @@ func TestWorkerThatDies(t *testing.T) {
 		"while decoding":        func(h *rig) { h.run("w", 1, h.job()).send(wire.Decoding, splitly) },
 		"while doing it wholly": func(h *rig) { h.run("w", 1, h.job()).send(wire.Decoding, wholly) },
 		"before it gets a handle": func(h *rig) {
-			h.run("p", 1, h.job()).send(wire.Prefilling, splitly).send(wire.Handed, `{"decode_worker":"w"}`)
+			h.run("p", 1, h.job()).send(wire.Prefilling, splitly).send(wire.Handed, handed(wire.HandedInfo{DecodeWorker: "w"}))
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -175,7 +175,7 @@ func (h *rig) againOnce(t *testing.T, out chan result) {
 	if n := len(h.queue.all()); n != 2 || h.job().Attempt != 2 {
 		t.Fatalf("%d jobs, the last with attempt %d; want 2 and 2", n, h.job().Attempt)
 	}
-	h.run("d", 1, h.job()).send(wire.Decoding, splitly).send(wire.Data, "a").send(wire.End, "{}")
+	h.run("d", 1, h.job()).send(wire.Decoding, splitly).send(wire.Data, "a").send(wire.End, "")
 	h.now(out).answer.Close()
 	h.over(map[string]int{"done": 1})
 }
@@ -188,7 +188,7 @@ func TestHandleForAWorkerThatIsDeadAlready(t *testing.T) {
 		p := h.run("p", 1, h.job()).send(wire.Prefilling, splitly)
 		h.fleet.dead = []string{"w"}
 		h.fleet.onGone("w")
-		p.send(wire.Handed, `{"decode_worker":"w"}`)
+		p.send(wire.Handed, handed(wire.HandedInfo{DecodeWorker: "w"}))
 		h.againOnce(t, out)
 	})
 }
@@ -196,7 +196,7 @@ func TestHandleForAWorkerThatIsDeadAlready(t *testing.T) {
 func TestHandleThatNobodyTakesWithinItsLease(t *testing.T) {
 	bubble(t, router.DefaultConfig(), func(t *testing.T, h *rig) {
 		out := h.do(t.Context(), request())
-		h.run("p", 1, h.job()).send(wire.Prefilling, splitly).send(wire.Handed, `{"decode_worker":"d","lease_ns":30000000000}`)
+		h.run("p", 1, h.job()).send(wire.Prefilling, splitly).send(wire.Handed, handed(wire.HandedInfo{DecodeWorker: "d", Lease: 30 * time.Second}))
 		time.Sleep(30 * time.Second)
 		h.waits(out)
 		if n := len(h.queue.all()); n != 1 {
@@ -210,10 +210,10 @@ func TestHandleThatNobodyTakesWithinItsLease(t *testing.T) {
 func TestHandleThatIsTakenOutlivesItsLease(t *testing.T) {
 	bubble(t, router.DefaultConfig(), func(t *testing.T, h *rig) {
 		out := h.do(t.Context(), request())
-		h.run("p", 1, h.job()).send(wire.Prefilling, splitly).send(wire.Handed, `{"decode_worker":"d","lease_ns":30000000000}`)
+		h.run("p", 1, h.job()).send(wire.Prefilling, splitly).send(wire.Handed, handed(wire.HandedInfo{DecodeWorker: "d", Lease: 30 * time.Second}))
 		d := h.run("d", 1, h.job()).send(wire.Decoding, splitly)
 		time.Sleep(10 * time.Minute)
-		d.send(wire.Data, "a").send(wire.End, "{}")
+		d.send(wire.Data, "a").send(wire.End, "")
 		h.now(out).answer.Close()
 		if n := len(h.queue.all()); n != 1 {
 			t.Errorf("%d jobs, want 1", n)

@@ -26,7 +26,7 @@ func TestAnswerComesPieceByPiece(t *testing.T) {
 				time.Sleep(time.Second)
 				p := h.run("p1", 1, &job.Request).send(wire.Prefilling, splitly)
 				time.Sleep(2 * time.Second)
-				p.send(wire.Handed, `{"prefill_ns":1500000000,"prompt_tokens":7,"cached_tokens":3}`)
+				p.send(wire.Handed, handed(wire.HandedInfo{Prefill: 1500 * time.Millisecond, PromptTokens: 7, CachedTokens: 3}))
 				time.Sleep(time.Second)
 				d := h.run("d1", 1, &job.Request).send(wire.Decoding, splitly)
 				h.waits(out)
@@ -35,7 +35,7 @@ func TestAnswerComesPieceByPiece(t *testing.T) {
 				if begun := len(out) == 1; begun != streaming {
 					t.Errorf("the answer began with its first piece: %v, want it only of a stream", begun)
 				}
-				d.send(wire.Data, "b").send(wire.End, `{"completion_tokens":2}`)
+				d.send(wire.Data, "b").send(wire.End, finish(wire.EndInfo{CompletionTokens: 2}))
 				res := h.now(out)
 				if res.err != nil {
 					t.Fatal(res.err)
@@ -74,8 +74,8 @@ func TestFramesOfTwoWorkersMayComeInAnyOrder(t *testing.T) {
 		out := h.do(t.Context(), request())
 		p, d := h.run("p1", 1, h.job()), h.run("d1", 1, h.job())
 		d.send(wire.Decoding, "").send(wire.Data, "a")
-		p.send(wire.Prefilling, "").send(wire.Handed, `{"prompt_tokens":7}`)
-		d.send(wire.End, "{}")
+		p.send(wire.Prefilling, "").send(wire.Handed, handed(wire.HandedInfo{PromptTokens: 7}))
+		d.send(wire.End, "")
 		res := h.now(out)
 		if got, err := rest(res.answer); err != nil || len(got) != 1 {
 			t.Errorf("answer is %q, %v", got, err)
@@ -111,7 +111,7 @@ func TestWholeRequest(t *testing.T) {
 			t.Errorf("cancelled: first %v, second %v; want the second to go on", first.cancelled(), second.cancelled())
 		}
 		first.send(wire.Data, "x")
-		second.send(wire.Data, "a").send(wire.End, "{}")
+		second.send(wire.Data, "a").send(wire.End, "")
 		res := h.now(out)
 		if got, err := rest(res.answer); err != nil || !slices.Equal(got, []string{"a"}) {
 			t.Errorf("answer is %q, %v", got, err)
@@ -151,7 +151,7 @@ func TestPlacementMayChangeBeforeTheAnswerBegins(t *testing.T) {
 				last := runs[len(runs)-1]
 				d := h.run("d9", 1, h.job())
 				if last.id.Worker == "p9" {
-					last.send(wire.Handed, `{"decode_worker":"d9"}`)
+					last.send(wire.Handed, handed(wire.HandedInfo{DecodeWorker: "d9"}))
 				}
 				d.send(wire.Decoding, splitly).send(wire.Data, "good")
 				for _, r := range runs {
@@ -169,7 +169,7 @@ func TestPlacementMayChangeBeforeTheAnswerBegins(t *testing.T) {
 				if !late.cancelled() {
 					t.Error("a run after the first byte was not cancelled")
 				}
-				d.send(wire.End, "{}")
+				d.send(wire.End, "")
 				res := h.now(out)
 				if got, err := rest(res.answer); err != nil || !slices.Equal(got, []string{"good"}) {
 					t.Errorf("answer is %q, %v", got, err)
@@ -197,7 +197,7 @@ func TestBodyIsKeptForAHandleOfAnEarlierPlacement(t *testing.T) {
 			bubble(t, router.DefaultConfig(), func(t *testing.T, h *rig) {
 				out := h.do(t.Context(), request())
 				first.send(h)
-				h.run("w2", 1, h.job()).send(wire.Decoding, wholly).send(wire.Data, "a").send(wire.End, "{}")
+				h.run("w2", 1, h.job()).send(wire.Decoding, wholly).send(wire.Data, "a").send(wire.End, "")
 				h.now(out).answer.Close()
 				h.over(map[string]int{"done": 1})
 				_, err := h.r.Body([]byte(`{"stream":` + itoa(h.job().Stream) + `}`))
@@ -217,7 +217,7 @@ func TestSecondDecodeRunOfAHandleIsCancelled(t *testing.T) {
 		if first.cancelled() || !second.cancelled() {
 			t.Errorf("cancelled: first %v, second %v; want only the second", first.cancelled(), second.cancelled())
 		}
-		first.send(wire.Data, "right").send(wire.End, "{}")
+		first.send(wire.Data, "right").send(wire.End, "")
 		res := h.now(out)
 		if got, err := rest(res.answer); err != nil || !slices.Equal(got, []string{"right"}) {
 			t.Errorf("answer is %q, %v", got, err)
@@ -234,12 +234,12 @@ func TestRedeliveredPrefillTakesOver(t *testing.T) {
 		second := h.run("p2", 1, h.job()).send(wire.Prefilling, "")
 		first.fail(wire.Failure{Reason: wire.EngineRejected, Message: "too late to matter"})
 		h.waits(out)
-		second.send(wire.Handed, "{}")
+		second.send(wire.Handed, "")
 		third := h.run("p3", 1, h.job()).send(wire.Prefilling, "")
 		if second.cancelled() || !third.cancelled() {
 			t.Error("want a prefill after the handle to be cancelled, and not the one that made it")
 		}
-		h.run("d1", 1, h.job()).send(wire.Decoding, "").send(wire.Data, "a").send(wire.End, "{}")
+		h.run("d1", 1, h.job()).send(wire.Decoding, "").send(wire.Data, "a").send(wire.End, "")
 		res := h.now(out)
 		res.answer.Close()
 		h.over(map[string]int{"done": 1})
@@ -266,7 +266,7 @@ func TestMoreTellsWhatIsThere(t *testing.T) {
 		if answer.More() {
 			t.Error("More is true while the worker is silent")
 		}
-		d.send(wire.End, `{}`)
+		d.send(wire.End, "")
 		if !answer.More() {
 			t.Error("More is false at the end, which Next tells at once")
 		}

@@ -53,8 +53,13 @@ func (r *Router) startSpan(ctx context.Context, req *Request, now time.Time) tra
 
 // enqueued begins the current attempt's time in the queue. It needs the lock.
 func (c *call) enqueued(now time.Time) {
+	ctx := trace.ContextWithSpan(context.Background(), c.span)
+	if !c.span.IsRecording() { // nor is what is below it
+		c.parent = wire.Traceparent(ctx)
+		return
+	}
 	ctx, span := c.r.deps.Tracer.Start(
-		trace.ContextWithSpan(context.Background(), c.span), "queue", trace.WithTimestamp(now), trace.WithSpanKind(trace.SpanKindProducer),
+		ctx, "queue", trace.WithTimestamp(now), trace.WithSpanKind(trace.SpanKindProducer),
 		trace.WithAttributes(attribute.String("baton.request_id", c.req.ID), attribute.Int64("baton.attempt", int64(c.attempt))),
 	)
 	c.queued, c.parent = span, wire.Traceparent(ctx)

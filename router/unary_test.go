@@ -43,7 +43,7 @@ func TestUnaryAnswerThatBreaksOffIsTriedAgain(t *testing.T) {
 					if got := h.job().Attempt; got != 2 {
 						t.Fatalf("the last job is of attempt %d, want 2", got)
 					}
-					h.run("d2", 1, h.job()).send(wire.Decoding, place(whole)).send(wire.Data, "whole").send(wire.End, `{"completion_tokens":3}`)
+					h.run("d2", 1, h.job()).send(wire.Decoding, place(whole)).send(wire.Data, "whole").send(wire.End, finish(wire.EndInfo{CompletionTokens: 3}))
 					res := h.now(out)
 					if res.err != nil {
 						t.Fatal(res.err)
@@ -80,7 +80,7 @@ func TestUnaryPiecesOfARunThatWasGivenBackAreDropped(t *testing.T) {
 	bubble(t, router.DefaultConfig(), func(t *testing.T, h *rig) {
 		out := h.do(t.Context(), unary(true))
 		first := h.run("d1", 1, h.job()).send(wire.Decoding, wholly).send(wire.Data, "ha")
-		h.run("d2", 1, h.job()).send(wire.Decoding, wholly).send(wire.Data, "whole").send(wire.End, "{}")
+		h.run("d2", 1, h.job()).send(wire.Decoding, wholly).send(wire.Data, "whole").send(wire.End, "")
 		if !first.cancelled() {
 			t.Error("the first run goes on")
 		}

@@ -199,14 +199,14 @@ func (b *Bus) bound(ctx context.Context) (context.Context, context.CancelFunc) {
 // request makes a request within Config.RequestTimeout. An answer that is awaited when the connection is lost does not
 // come any more: the request is then made again, and must bear that.
 func (b *Bus) request(ctx context.Context, send func(context.Context) error) error {
-	ctx, cancel := b.bound(ctx)
-	defer cancel()
+	deadline := time.Now().Add(b.cfg.RequestTimeout)
 	for {
-		once, end := b.line.until(ctx)
+		once, cancel := context.WithDeadline(ctx, deadline)
+		hold := b.line.hold(cancel)
 		err := send(once)
-		cut := once.Err() != nil
-		end()
-		if err == nil || !cut || ctx.Err() != nil {
+		lost := b.line.release(hold)
+		cancel()
+		if err == nil || !lost || ctx.Err() != nil || !time.Now().Before(deadline) {
 			return err
 		}
 	}

@@ -129,6 +129,21 @@ func (f *fixture) depth(want uint64) {
 	}
 }
 
+func TestAJobThatIsFinishedIsOutOfTheQueue(t *testing.T) {
+	inBubble(t, nil, func(f *fixture) {
+		f.publish(job("m", 1))
+		d := f.one("m")
+		if err := d.Finish(); err != nil {
+			f.Fatal(err)
+		}
+		synctest.Wait()
+		f.depth(0)
+		if err := d.Done(f.Context()); !errors.Is(err, bus.ErrSettled) {
+			f.Errorf("second settling = %v, want ErrSettled", err)
+		}
+	})
+}
+
 func TestJobIsDeliveredWholeAndLeavesTheQueueWhenDone(t *testing.T) {
 	inBubble(t, nil, func(f *fixture) {
 		want := job("meta/llama 3.1", 1)

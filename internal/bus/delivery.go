@@ -8,11 +8,12 @@ import (
 	"time"
 )
 
-// ErrSettled is returned by the second of Done, Retry and Drop of one delivery.
+// ErrSettled is returned by the second of Done, Finish, Retry and Drop of one delivery.
 var ErrSettled = errors.New("delivery is settled already")
 
 // message is how the server is told of a delivery's end.
 type message interface {
+	Ack() error
 	DoubleAck(ctx context.Context) error
 	Nak() error
 	NakWithDelay(delay time.Duration) error
@@ -21,7 +22,7 @@ type message interface {
 }
 
 // Delivery is one job in the hands of this process. From Fetch on, the bus keeps it alive at the
-// server until Done, Retry, Drop, Forget or Forward; whoever holds it must call exactly one of them. A process that
+// server until Done, Finish, Retry, Drop, Forget or Forward; whoever holds it must call exactly one of them. A process that
 // dies loses it to another after the queue's ack_wait. Methods are safe for concurrent use.
 type Delivery[J any] struct {
 	Job        J
@@ -40,6 +41,18 @@ type Delivery[J any] struct {
 // job may be delivered again.
 func (d *Delivery[J]) Done(ctx context.Context) error {
 	return d.settle(ctx, "acknowledge", d.msg.DoubleAck)
+}
+
+// Finish is Done for whoever knows the job again: it does not wait for the server. A job whose
+// acknowledgement is lost with the connection is delivered again.
+func (d *Delivery[J]) Finish() error {
+	if err := d.letGo("acknowledge"); err != nil {
+		return err
+	}
+	if err := d.msg.Ack(); err != nil {
+		return fmt.Errorf("acknowledge job of %s: %w", d.queue.name, err)
+	}
+	return nil
 }
 
 // Retry hands the job back; it is delivered again after delay.
@@ -75,12 +88,20 @@ func (d *Delivery[J]) KeepAlive() error {
 }
 
 func (d *Delivery[J]) settle(ctx context.Context, what string, send func(context.Context) error) error {
+	if err := d.letGo(what); err != nil {
+		return err
+	}
+	if err := d.queue.bus.request(ctx, send); err != nil {
+		return fmt.Errorf("%s job of %s: %w", what, d.queue.name, err)
+	}
+	return nil
+}
+
+// letGo ends this process's care for the job.
+func (d *Delivery[J]) letGo(what string) error {
 	if !d.settled.CompareAndSwap(false, true) {
 		return fmt.Errorf("%s job of %s: %w", what, d.queue.name, ErrSettled)
 	}
 	d.queue.forget(d)
-	if err := d.queue.bus.request(ctx, send); err != nil {
-		return fmt.Errorf("%s job of %s: %w", what, d.queue.name, err)
-	}
 	return nil
 }

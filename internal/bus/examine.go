@@ -139,7 +139,7 @@ func trial(pattern string) *nats.Msg {
 	case pattern == wire.AnnounceSubject:
 		m.Data = mustJSON(wire.Announcement{ID: trialName, Interval: time.Second, Leaving: true, Gone: true})
 	case pattern == wire.ReportSubject:
-		m.Data = mustJSON(wire.Report{Worker: trialName})
+		m.Data = (&wire.Report{Worker: trialName}).Append(nil)
 	}
 	return m
 }

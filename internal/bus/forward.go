@@ -97,6 +97,7 @@ func (q *Queue[J]) Receive(subject string, handle func(*Delivery[J])) (stop func
 // forwarded is a message that was fetched by another, maybe in another process.
 type forwarded struct{ m *nats.Msg }
 
+func (f forwarded) Ack() error                          { return f.m.Ack() }
 func (f forwarded) DoubleAck(ctx context.Context) error { return f.m.AckSync(nats.Context(ctx)) }
 func (f forwarded) Nak() error                          { return f.m.Nak() }
 func (f forwarded) NakWithDelay(d time.Duration) error  { return f.m.NakWithDelay(d) }

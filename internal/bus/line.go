@@ -7,33 +7,40 @@ import (
 
 // line is the connection between two losses of it. The zero value is ready.
 type line struct {
-	mu    sync.Mutex
-	holds context.Context //nolint:containedctx // it is the line; nil: nobody has asked
-	cut   context.CancelFunc
+	mu   sync.Mutex
+	held map[*hold]struct{}
 }
 
-// until is a ctx that ends when the connection is lost the next time. The caller calls end.
-func (l *line) until(ctx context.Context) (_ context.Context, end func()) {
+// hold is one who waits for what does not come once the connection is lost.
+type hold struct{ cut context.CancelFunc }
+
+// hold has cut called when the connection is lost the next time. The caller releases it.
+func (l *line) hold(cut context.CancelFunc) *hold {
+	h := &hold{cut}
 	l.mu.Lock()
-	if l.holds == nil {
-		l.holds, l.cut = context.WithCancel(context.Background())
+	defer l.mu.Unlock()
+	if l.held == nil {
+		l.held = map[*hold]struct{}{}
 	}
-	holds := l.holds
-	l.mu.Unlock()
-	ctx, cancel := context.WithCancel(ctx)
-	unhook := context.AfterFunc(holds, cancel)
-	return ctx, func() {
-		unhook()
-		cancel()
-	}
+	l.held[h] = struct{}{}
+	return h
 }
 
-// lost ends what until made.
+// release tells whether the connection was lost meanwhile.
+func (l *line) release(h *hold) (lost bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	_, whole := l.held[h]
+	delete(l.held, h)
+	return !whole
+}
+
+// lost cuts all that hold.
 func (l *line) lost() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.holds != nil {
-		l.cut()
-		l.holds, l.cut = nil, nil
+	for h := range l.held {
+		h.cut()
 	}
+	clear(l.held)
 }

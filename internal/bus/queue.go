@@ -156,15 +156,15 @@ func (q *Queue[J]) Publish(ctx context.Context, job *J) (Receipt, error) {
 
 // put publishes once; what the server lacks for it is made or left out.
 func (q *Queue[J]) put(ctx context.Context, msg *nats.Msg) (*jetstream.PubAck, error) {
-	ack, err := q.bus.js.PublishMsg(ctx, msg)
+	ack, err := q.bus.store(ctx, q.stream, msg)
 	if lost(err) {
 		if err = q.ensure(ctx); err == nil {
-			ack, err = q.bus.js.PublishMsg(ctx, msg)
+			ack, err = q.bus.store(ctx, q.stream, msg)
 		}
 	}
 	if isImmortal(err) {
 		msg.Header.Del(jetstream.MsgTTLHeader)
-		ack, err = q.bus.js.PublishMsg(ctx, msg)
+		ack, err = q.bus.store(ctx, q.stream, msg)
 	}
 	return ack, err
 }

@@ -31,6 +31,39 @@ func TestFramesAllocateNothing(t *testing.T) {
 	}
 }
 
+// Every request is written and read as a job twice, and reported on several times.
+func TestJobsAllocateLittle(t *testing.T) {
+	job := decodeJob()
+	job.Assignment = &wire.Assignment{Place: wire.PlaceSplit, Decode: "decode-abcdefgh", Dispatcher: "frontend-abcdefgh", Why: "split"}
+	m, err := job.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	report := wire.Report{Worker: "decode-abcdefgh", Jobs: make([]wire.JobReport, 8)}
+	for i := range report.Jobs {
+		report.Jobs[i] = wire.JobReport{Key: job.Request.MsgID(), Stage: wire.StageDecoding, Tokens: 5, KV: 6}
+	}
+	said := report.Append(nil)
+	for name, c := range map[string]struct {
+		most float64
+		do   func() error
+	}{
+		"write a job":    {6, func() error { _, err := job.Encode(); return err }},
+		"read a job":     {4, func() error { _, err := wire.DecodeDecodeJob(m); return err }},
+		"write a report": {0, func() error { said = report.Append(said[:0]); return nil }},
+		"read a report":  {6, func() error { _, err := wire.ReadReport(said); return err }},
+	} {
+		n := testing.AllocsPerRun(100, func() {
+			if err := c.do(); err != nil {
+				t.Fatal(err)
+			}
+		})
+		if n > c.most {
+			t.Errorf("to %s makes %.0f allocations, want at most %.0f", name, n, c.most)
+		}
+	}
+}
+
 func BenchmarkFrames(b *testing.B) {
 	frame := wire.Frame{Run: 1 << 50, Stream: 1 << 40, Attempt: 1, Seq: 7, Kind: wire.Data, Payload: make([]byte, 300)}
 	var buf []byte

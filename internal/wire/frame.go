@@ -6,7 +6,7 @@ import (
 	"fmt"
 )
 
-// Version of the binary batch formats below. A process drops batches of another version and says so.
+// Version of the binary formats of batches and jobs. A process drops what is of another version and says so.
 const Version = 2
 
 // Kind says what a frame's payload is.
@@ -15,11 +15,11 @@ type Kind uint8
 // Frame kinds. A run is Prefilling, then Handed or Fail; or Decoding, then any number of Data,
 // then End or Fail.
 const (
-	Prefilling Kind = iota + 1 // a worker prefills for another; payload: JSON Assignment
-	Handed                     // the handle is in the decode queue; payload: JSON HandedInfo
-	Decoding                   // a worker makes the answer, from a handle or wholly; payload: JSON Assignment, which says which
+	Prefilling Kind = iota + 1 // a worker prefills for another; payload: Assignment
+	Handed                     // the handle is in the decode queue; payload: HandedInfo
+	Decoding                   // a worker makes the answer, from a handle or wholly; payload: Assignment, which says which
 	Data                       // payload: blocks of SSE events, as the client gets them, or a piece of a unary answer
-	End                        // the answer is complete; payload: JSON EndInfo
+	End                        // the answer is complete; payload: EndInfo
 	Fail                       // the run failed; payload: JSON Failure
 	Unknown                    // the worker has no such run any more; the answer to an Ask, and no part of the run: Stream, Attempt and Seq are 0
 )
@@ -49,10 +49,10 @@ type Frame struct {
 	Payload []byte
 }
 
-// ErrVersion is returned for a batch that another version of baton wrote.
-var ErrVersion = errors.New("unknown batch version")
+// ErrVersion is returned for what another version of baton wrote.
+var ErrVersion = errors.New("unknown version")
 
-var errShort = errors.New("batch is cut short")
+var errShort = errors.New("message is cut short")
 
 // AppendFrameHeader starts a batch of frames that worker sends.
 func AppendFrameHeader(dst []byte, worker string) []byte {

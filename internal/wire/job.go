@@ -4,18 +4,17 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/baton-llm/baton/kvtransfer"
 )
 
-// Headers of a job message. JobHeader holds the job without its bytes, as one line of JSON; the
-// payload holds the bytes (body, connector parameters) untouched.
+// Headers of a job message. The payload is a version, the job without its bytes as a list of fields, and then the bytes
+// (body, connector parameters) untouched.
 const (
-	JobHeader         = "Baton-Job"
 	MsgIDHeader       = "Nats-Msg-Id" // JetStream drops a second message with the same value
 	TraceparentHeader = "traceparent" // W3C trace context
 	AckHeader         = "Baton-Ack"   // of a forwarded job: where JetStream takes acknowledgements; servers refuse that as a reply subject
@@ -23,27 +22,27 @@ const (
 
 // Request is what both jobs say of the request they carry.
 type Request struct {
-	ID        string `json:"id"`                // unique; the engine's request id is made from it
-	Frontend  string `json:"frontend"`          // process that holds the client's connection
-	Stream    uint64 `json:"stream"`            // the frontend's own number for this request
-	Attempt   uint32 `json:"attempt"`           // the router's try, from 1; a larger one fences a smaller one
-	Model     string `json:"model"`             // as the client named it
-	Path      string `json:"path"`              // HTTP path at the engine, such as /v1/chat/completions
-	Streaming bool   `json:"streaming"`         // the client asked for SSE
-	Usage     bool   `json:"usage,omitzero"`    // the client asked for the token counts of its stream
-	Counts    bool   `json:"counts,omitzero"`   // the frontend wants the counts in each event, and takes out what the client did not ask for
-	Class     Class  `json:"class"`             //
-	Tenant    string `json:"tenant,omitempty"`  //
-	Digest    string `json:"digest"`            // BodyDigest of the client's body; the handle is bound to it
-	BodySize  int    `json:"body_size"`         // bytes
-	BodyRef   string `json:"body_ref,omitzero"` // object in BodyBucket that holds the body, if it is too large for a message
+	ID        string // unique; the engine's request id is made from it
+	Frontend  string // process that holds the client's connection
+	Stream    uint64 // the frontend's own number for this request
+	Attempt   uint32 // the router's try, from 1; a larger one fences a smaller one
+	Model     string // as the client named it
+	Path      string // HTTP path at the engine, such as /v1/chat/completions
+	Streaming bool   // the client asked for SSE
+	Usage     bool   // the client asked for the token counts of its stream
+	Counts    bool   // the frontend wants the counts in each event, and takes out what the client did not ask for
+	Class     Class
+	Tenant    string
+	Digest    string // BodyDigest of the client's body; the handle is bound to it
+	BodySize  int    // bytes
+	BodyRef   string // object in BodyBucket that holds the body, if it is too large for a message
 
-	PromptTokens int       `json:"prompt_tokens"`        // estimate until an engine has counted
-	MaxTokens    int       `json:"max_tokens"`           // most tokens the answer may have; 0: not said
-	Admitted     time.Time `json:"admitted"`             //
-	Deadline     time.Time `json:"deadline,omitzero"`    // zero: none
-	Avoid        []string  `json:"avoid,omitempty"`      // workers that failed an earlier try, the last one last
-	Traceparent  string    `json:"traceparent,omitzero"` // of the span that published the job
+	PromptTokens int // estimate until an engine has counted
+	MaxTokens    int // most tokens the answer may have; 0: not said
+	Admitted     time.Time
+	Deadline     time.Time // zero: none
+	Avoid        []string  // workers that failed an earlier try, the last one last
+	Traceparent  string    // of the span that published the job
 }
 
 // at returns the request with each instant in it changed by by.
@@ -57,10 +56,10 @@ func (r Request) at(by func(time.Time) time.Time) Request {
 type PrefillJob struct {
 	Request
 
-	Whole      bool        `json:"whole,omitzero"`      // must not be split
-	Prefix     []uint64    `json:"prefix,omitempty"`    // hash chain over the prompt's text in blocks of PrefixBlock bytes
-	Assignment *Assignment `json:"assignment,omitzero"` // nil in the queue
-	Body       []byte      `json:"-"`                   // nil: in BodyBucket if BodyRef is set, else ask BodySubject(Frontend)
+	Whole      bool        // must not be split
+	Prefix     []uint64    // hash chain over the prompt's text in blocks of PrefixBlock bytes
+	Assignment *Assignment // nil in the queue
+	Body       []byte      // nil: in BodyBucket if BodyRef is set, else ask BodySubject(Frontend)
 }
 
 // PrefixBlock is the length in bytes of the blocks of a prompt's text that PrefillJob.Prefix hashes.
@@ -71,11 +70,11 @@ const PrefixBlock = 1 << 10
 type DecodeJob struct {
 	Request
 
-	Worker     string             `json:"worker,omitzero"` // that is to decode; it alone gets the job
-	Whole      bool               `json:"whole,omitzero"`  // never in the queue: such a job comes from a dispatcher
-	Assignment *Assignment        `json:"assignment,omitzero"`
-	Handle     *kvtransfer.Handle `json:"handle,omitempty"` // nil exactly if Whole
-	Body       []byte             `json:"-"`                // nil: in BodyBucket if BodyRef is set, else ask BodySubject(Frontend)
+	Worker     string // that is to decode; it alone gets the job
+	Whole      bool   // never in the queue: such a job comes from a dispatcher
+	Assignment *Assignment
+	Handle     *kvtransfer.Handle // nil exactly if Whole
+	Body       []byte             // nil: in BodyBucket if BodyRef is set, else ask BodySubject(Frontend)
 }
 
 // At returns a job like j with each instant in it changed by by, as from one clock to another.
@@ -110,10 +109,25 @@ func BodyDigest(body []byte) string {
 	return hex.EncodeToString(sum[:])
 }
 
+// IsBody tells whether digest is body's.
+func IsBody(body []byte, digest string) bool {
+	sum := sha256.Sum256(body)
+	var text [2 * sha256.Size]byte
+	hex.Encode(text[:], sum[:])
+	return string(text[:]) == digest
+}
+
 // MsgID is the deduplication id of a request's message in one queue: the same try published twice
 // is one job.
 func (r *Request) MsgID() string {
-	return fmt.Sprintf("%s.%d.%d", r.Frontend, r.Stream, r.Attempt)
+	var room [96]byte
+	return string(r.appendMsgID(room[:0]))
+}
+
+func (r *Request) appendMsgID(dst []byte) []byte {
+	dst = append(append(dst, r.Frontend...), '.')
+	dst = append(strconv.AppendUint(dst, r.Stream, 10), '.')
+	return strconv.AppendUint(dst, uint64(r.Attempt), 10)
 }
 
 // MsgID is the deduplication id of a decode job. It names the handle, too: a prompt that was
@@ -122,7 +136,9 @@ func (j *DecodeJob) MsgID() string {
 	if j.Handle == nil {
 		return j.Request.MsgID()
 	}
-	return fmt.Sprintf("%s.%s.%d", j.Request.MsgID(), j.Handle.Worker, j.Handle.Serial)
+	var room [160]byte
+	dst := append(append(append(j.appendMsgID(room[:0]), '.'), j.Handle.Worker...), '.')
+	return string(strconv.AppendUint(dst, j.Handle.Serial, 10))
 }
 
 // Message is a job as a NATS message without its subject.
@@ -131,8 +147,11 @@ type Message struct {
 	Data   []byte
 }
 
-// Encode turns the job into a message. Data shares memory with Body.
-func (j *PrefillJob) Encode() (Message, error) { return encode(j, &j.Request, j.MsgID(), j.Body) }
+// Encode turns the job into a message.
+func (j *PrefillJob) Encode() (Message, error) {
+	var room [1 << 10]byte
+	return encode(&j.Request, j.MsgID(), j.append(room[:0]), nil, j.Body)
+}
 
 // Encode turns the job into a message.
 func (j *DecodeJob) Encode() (Message, error) {
@@ -143,18 +162,21 @@ func (j *DecodeJob) Encode() (Message, error) {
 	if j.Handle != nil {
 		params = j.Handle.Params
 	}
-	data := binary.AppendUvarint(make([]byte, 0, binary.MaxVarintLen64+len(params)+len(j.Body)), uint64(len(params)))
-	data = append(data, params...)
-	data = append(data, j.Body...)
-	return encode(j, &j.Request, j.MsgID(), data)
+	var room [1 << 10]byte
+	return encode(&j.Request, j.MsgID(), j.append(room[:0]), params, j.Body)
 }
 
-func encode(job any, r *Request, msgID string, data []byte) (Message, error) {
-	meta, err := json.Marshal(job)
-	if err != nil {
-		return Message{}, fmt.Errorf("encode job of request %s: %w", r.ID, err)
+func encode(r *Request, msgID string, meta, params, body []byte) (Message, error) {
+	if int(r.Class) >= len(classNames) {
+		return Message{}, fmt.Errorf("encode job of request %s: class %d is unknown", r.ID, uint8(r.Class))
 	}
-	header := map[string][]string{JobHeader: {string(meta)}, MsgIDHeader: {msgID}}
+	data := make([]byte, 0, 1+2*binary.MaxVarintLen64+len(meta)+len(params)+len(body))
+	data = append(data, Version)
+	for _, part := range [][]byte{meta, params} {
+		data = append(binary.AppendUvarint(data, uint64(len(part))), part...)
+	}
+	data = append(data, body...)
+	header := map[string][]string{MsgIDHeader: {msgID}}
 	if r.Traceparent != "" {
 		header[TraceparentHeader] = []string{r.Traceparent}
 	}
@@ -162,32 +184,33 @@ func encode(job any, r *Request, msgID string, data []byte) (Message, error) {
 }
 
 // DecodePrefillJob is the inverse of PrefillJob.Encode. Body shares memory with m.Data.
-func DecodePrefillJob(m Message) (PrefillJob, error) {
-	var j PrefillJob
-	if err := decodeMeta(m, &j); err != nil {
+func DecodePrefillJob(m Message) (j PrefillJob, err error) {
+	meta, _, body, err := open(m)
+	if err == nil {
+		err = j.read(&meta)
+	}
+	if err != nil {
 		return PrefillJob{}, fmt.Errorf("decode prefill job: %w", err)
 	}
 	if j.BodyRef == "" {
-		j.Body = m.Data
+		j.Body = body
 	}
 	return j, nil
 }
 
 // DecodeDecodeJob is the inverse of DecodeJob.Encode. Body and the handle's Params share memory
 // with m.Data.
-func DecodeDecodeJob(m Message) (DecodeJob, error) {
-	var j DecodeJob
-	if err := decodeMeta(m, &j); err != nil {
+func DecodeDecodeJob(m Message) (j DecodeJob, err error) {
+	meta, params, body, err := open(m)
+	if err == nil {
+		err = j.read(&meta)
+	}
+	if err == nil && j.Whole != (j.Handle == nil) {
+		err = errors.New("want a handle or a whole request, not both or neither")
+	}
+	if err != nil {
 		return DecodeJob{}, fmt.Errorf("decode decode job: %w", err)
 	}
-	if j.Whole != (j.Handle == nil) {
-		return DecodeJob{}, errors.New("decode decode job: want a handle or a whole request, not both or neither")
-	}
-	n, used := binary.Uvarint(m.Data)
-	if used <= 0 || n > uint64(len(m.Data)-used) {
-		return DecodeJob{}, errors.New("decode decode job: payload is cut short")
-	}
-	params, body := m.Data[used:used+int(n)], m.Data[used+int(n):]
 	if j.Handle != nil {
 		j.Handle.Params = params
 	}
@@ -197,10 +220,12 @@ func DecodeDecodeJob(m Message) (DecodeJob, error) {
 	return j, nil
 }
 
-func decodeMeta(m Message, job any) error {
-	values := m.Header[JobHeader]
-	if len(values) != 1 {
-		return fmt.Errorf("message has %d %s headers, want 1", len(values), JobHeader)
+// open takes a message's payload apart.
+func open(m Message) (meta fields, params, body []byte, err error) {
+	r := reader{rest: m.Data}
+	if v := r.byte(); r.err == nil && v != Version {
+		return fields{}, nil, nil, fmt.Errorf("%w %d, want %d", ErrVersion, v, Version)
 	}
-	return ReadJSON([]byte(values[0]), job)
+	job, params := r.bytes(), r.bytes()
+	return readFields(job), params, r.rest, r.err
 }

@@ -1,21 +1,78 @@
 package wire
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // HandedInfo is the payload of a Handed frame.
 type HandedInfo struct {
-	Prefill      time.Duration `json:"prefill_ns"`             // the engine call
-	PromptTokens int           `json:"prompt_tokens,omitzero"` // as the engine counted; 0: it did not say
-	CachedTokens int           `json:"cached_tokens,omitzero"` // of them found in the prefix cache
-	DecodeWorker string        `json:"decode_worker,omitzero"` // that the decode job is for
-	Lease        time.Duration `json:"lease_ns,omitzero"`      // that the handle still has
+	Prefill      time.Duration // the engine call
+	PromptTokens int           // as the engine counted; 0: it did not say
+	CachedTokens int           // of them found in the prefix cache
+	DecodeWorker string        // that the decode job is for
+	Lease        time.Duration // that the handle still has
 }
 
 // EndInfo is the payload of an End frame.
 type EndInfo struct {
-	PromptTokens     int `json:"prompt_tokens,omitzero"`     // from the engine's usage; 0: it did not say
-	CompletionTokens int `json:"completion_tokens,omitzero"` //
-	CachedTokens     int `json:"cached_tokens,omitzero"`     //
+	PromptTokens     int // from the engine's usage; 0: it did not say
+	CompletionTokens int
+	CachedTokens     int
+}
+
+// Append adds the fields of the info to dst.
+func (i *HandedInfo) Append(dst []byte) []byte {
+	dst = slices.Grow(dst, infoRoom)
+	dst = appendInt(dst, 1, i.Prefill)
+	dst = appendInt(dst, 2, i.PromptTokens)
+	dst = appendInt(dst, 3, i.CachedTokens)
+	dst = appendText(dst, 4, i.DecodeWorker)
+	return appendInt(dst, 5, i.Lease)
+}
+
+// ReadHandedInfo is the inverse of Append.
+func ReadHandedInfo(data []byte) (i HandedInfo, err error) {
+	f := readFields(data)
+	for f.next() {
+		switch f.field {
+		case 1:
+			i.Prefill = f.duration()
+		case 2:
+			i.PromptTokens = f.int()
+		case 3:
+			i.CachedTokens = f.int()
+		case 4:
+			i.DecodeWorker = f.text()
+		case 5:
+			i.Lease = f.duration()
+		}
+	}
+	return i, f.fault("what a handed frame says")
+}
+
+// Append adds the fields of the info to dst.
+func (i *EndInfo) Append(dst []byte) []byte {
+	dst = slices.Grow(dst, infoRoom)
+	dst = appendInt(dst, 1, i.PromptTokens)
+	dst = appendInt(dst, 2, i.CompletionTokens)
+	return appendInt(dst, 3, i.CachedTokens)
+}
+
+// ReadEndInfo is the inverse of Append.
+func ReadEndInfo(data []byte) (i EndInfo, err error) {
+	f := readFields(data)
+	for f.next() {
+		switch f.field {
+		case 1:
+			i.PromptTokens = f.int()
+		case 2:
+			i.CompletionTokens = f.int()
+		case 3:
+			i.CachedTokens = f.int()
+		}
+	}
+	return i, f.fault("what an end frame says")
 }
 
 // Reason is why a run failed, as a word for metrics and for the router's decision.

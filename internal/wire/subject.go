@@ -43,14 +43,14 @@ func ClassOfPrefill(subject string) (Class, bool) {
 // DecodeSubject is where a decode job of model for one worker is published: the one whose KV room
 // the dispatcher has reserved.
 func DecodeSubject(model, worker string) string {
-	return "baton.decode." + Token(model) + "." + address(worker)
+	return address("baton.decode."+Token(model)+".", worker)
 }
 
 // DecodeFilter selects the decode jobs for one worker, of any model.
-func DecodeFilter(worker string) string { return "baton.decode.*." + address(worker) }
+func DecodeFilter(worker string) string { return address("baton.decode.*.", worker) }
 
 // AssignSubject is where a dispatcher forwards jobs to one worker, each with an AckHeader.
-func AssignSubject(worker string) string { return "baton.assign." + address(worker) }
+func AssignSubject(worker string) string { return address("baton.assign.", worker) }
 
 // AbandonSubject is where a frontend tells the dispatchers of model which of its queued jobs
 // nobody wants any more.
@@ -58,38 +58,38 @@ func AbandonSubject(model string) string { return "baton.abandon." + Token(model
 
 // RefuseSubject is where a dispatcher tells one frontend which of its queued jobs it has dropped: a
 // JSON list of Refusal.
-func RefuseSubject(frontend string) string { return "baton.refuse." + address(frontend) }
+func RefuseSubject(frontend string) string { return address("baton.refuse.", frontend) }
 
 // FramesSubject is where workers send frames for the clients of one frontend.
-func FramesSubject(frontend string) string { return "baton.frames." + address(frontend) }
+func FramesSubject(frontend string) string { return address("baton.frames.", frontend) }
 
 // ControlSubject is where one worker takes control messages.
-func ControlSubject(worker string) string { return "baton.control." + address(worker) }
+func ControlSubject(worker string) string { return address("baton.control.", worker) }
 
 // RoleSubject is where one worker answers requests to act in another role: the request is the Role,
 // the answer the one that it had.
-func RoleSubject(worker string) string { return "baton.role." + address(worker) }
+func RoleSubject(worker string) string { return address("baton.role.", worker) }
 
 // DrainSubject is where one worker answers requests to take no more work: the request is a DrainAsk, the
 // answer whether it had none before, true or false.
-func DrainSubject(worker string) string { return "baton.drain." + address(worker) }
+func DrainSubject(worker string) string { return address("baton.drain.", worker) }
 
 // QueueSubject is where one frontend answers a QueueAsk about its requests that wait.
-func QueueSubject(frontend string) string { return "baton.queue." + address(frontend) }
+func QueueSubject(frontend string) string { return address("baton.queue.", frontend) }
 
 // BodySubject is where one frontend answers requests for bodies.
-func BodySubject(frontend string) string { return "baton.body." + address(frontend) }
+func BodySubject(frontend string) string { return address("baton.body.", frontend) }
 
 // InboxPrefix is what the reply subjects of a process called name begin with.
 func InboxPrefix(name string) string { return "baton.inbox." + Token(name) }
 
-// address is a process in a subject: NAME-SERIAL (see ProcessID) is NAME.SERIAL there, so that the
+// address is a subject that ends in a process: NAME-SERIAL (see ProcessID) is NAME.SERIAL there, so that the
 // permissions of a NATS user can say "the processes called NAME" and no others.
-func address(id string) string {
+func address(prefix, id string) string {
 	if i := strings.LastIndexByte(id, '-'); i >= 0 {
-		return Token(id[:i]) + "." + Token(id[i+1:])
+		return prefix + Token(id[:i]) + "." + Token(id[i+1:])
 	}
-	return Token(id)
+	return prefix + Token(id)
 }
 
 // ProcessID is the id of one start of the process called name; serial, without a dash, tells it from others.
@@ -102,15 +102,25 @@ func Token(name string) string {
 	if name == "" {
 		return "="
 	}
+	plain := 0
+	for plain < len(name) && isPlain(name[plain]) {
+		plain++
+	}
+	if plain == len(name) {
+		return name
+	}
 	var b strings.Builder
-	for i := range len(name) {
-		c := name[i]
-		switch {
-		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '-', c == '_':
+	b.WriteString(name[:plain])
+	for i := plain; i < len(name); i++ {
+		if c := name[i]; isPlain(c) {
 			b.WriteByte(c)
-		default:
+		} else {
 			fmt.Fprintf(&b, "=%02X", c)
 		}
 	}
 	return b.String()
+}
+
+func isPlain(c byte) bool {
+	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '-' || c == '_'
 }

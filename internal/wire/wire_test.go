@@ -10,6 +10,7 @@ import (
 	"github.com/baton-llm/baton/internal/wire"
 	"github.com/baton-llm/baton/kvtransfer"
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 )
 
 func TestTokenKeepsNamesApartAndLegal(t *testing.T) {
@@ -177,16 +178,25 @@ func FuzzReadFrames(f *testing.F) {
 }
 
 func FuzzDecodeJob(f *testing.F) {
-	f.Add(`{"whole":true}`, []byte{0})
-	f.Add(`{"handle":{}}`, []byte{2, '{', '}'})
-	f.Fuzz(func(t *testing.T, meta string, data []byte) {
-		m := wire.Message{Header: map[string][]string{wire.JobHeader: {meta}}, Data: data}
-		j, err := wire.DecodeDecodeJob(m)
+	for _, j := range []wire.DecodeJob{{Whole: true}, {Request: request(), Handle: &kvtransfer.Handle{Worker: "p", Params: []byte("{}")}, Assignment: &wire.Assignment{}}} {
+		m, err := j.Encode()
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(m.Data)
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		j, err := wire.DecodeDecodeJob(wire.Message{Data: data})
 		if err != nil {
 			return
 		}
-		if _, err := j.Encode(); err != nil {
-			t.Errorf("a job that was read cannot be written: %v", err)
+		m, err := j.Encode()
+		if err != nil {
+			t.Fatalf("a job that was read cannot be written: %v", err)
+		}
+		again, err := wire.DecodeDecodeJob(m)
+		if d := cmp.Diff(j, again, cmpopts.EquateEmpty()); err != nil || d != "" {
+			t.Errorf("what was written is read as another, %v:\n%s", err, d)
 		}
 	})
 }

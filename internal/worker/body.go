@@ -23,24 +23,29 @@ var (
 	ErrBodyOther = errors.New("body is not the one that was admitted")
 )
 
-// Body returns the client's body: the one in the job, else the one in the bucket, else the
+// Body returns the client's body: the one in the job, else, within a time, the one in the bucket, else the
 // frontend's. It is checked against the request's digest.
-func Body(ctx context.Context, from Bodies, r *wire.Request, inline []byte) ([]byte, error) {
-	body, err := inline, error(nil)
-	switch {
-	case len(inline) > 0:
-	case r.BodyRef != "":
-		body, err = from.GetBody(ctx, r.BodyRef)
-	default:
-		body, err = ask(ctx, from, r)
+func Body(ctx context.Context, within time.Duration, from Bodies, r *wire.Request, inline []byte) ([]byte, error) {
+	body := inline
+	if len(inline) == 0 {
+		var err error
+		if body, err = fetchBody(ctx, within, from, r); err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrBodyGone, err)
+		}
 	}
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrBodyGone, err)
-	}
-	if digest := wire.BodyDigest(body); digest != r.Digest {
-		return nil, fmt.Errorf("%w: digest is %.12s, want %.12s", ErrBodyOther, digest, r.Digest)
+	if !wire.IsBody(body, r.Digest) {
+		return nil, fmt.Errorf("%w: digest is %.12s, want %.12s", ErrBodyOther, wire.BodyDigest(body), r.Digest)
 	}
 	return body, nil
+}
+
+func fetchBody(ctx context.Context, within time.Duration, from Bodies, r *wire.Request) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, within)
+	defer cancel()
+	if r.BodyRef != "" {
+		return from.GetBody(ctx, r.BodyRef)
+	}
+	return ask(ctx, from, r)
 }
 
 const (

@@ -50,7 +50,7 @@ func TestBodyComesFromWhereItIs(t *testing.T) {
 				f := &frontend{errs: tc.errs}
 				r := &wire.Request{Digest: wire.BodyDigest([]byte(tc.want)), BodyRef: tc.ref}
 				begun := time.Now()
-				body, err := worker.Body(t.Context(), f, r, []byte(tc.inline))
+				body, err := worker.Body(t.Context(), time.Minute, f, r, []byte(tc.inline))
 				if string(body) != tc.want || (tc.want == "") != errors.Is(err, worker.ErrBodyGone) {
 					t.Errorf("Body = %q, %v, want %q", body, err, tc.want)
 				}

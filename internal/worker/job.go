@@ -16,9 +16,10 @@ var ErrStopping = errors.New("worker is stopping")
 // ErrDeadline is the cause of a job's context when the request's deadline has passed.
 var ErrDeadline = errors.New("request's deadline has passed")
 
-// Ack ends the delivery of one job; exactly one of its methods is called, once.
+// Ack ends the delivery of one job; exactly one of its methods is called, once. Each bounds its time by itself.
 type Ack interface {
 	Done(ctx context.Context) error                       // the job is finished, well or not
+	Finish() error                                        // Done without waiting for the queue: the job may come again
 	Retry(ctx context.Context, delay time.Duration) error // another worker shall have it
 }
 
@@ -71,9 +72,6 @@ func (e *Error) Error() string {
 	return e.Failure.Message
 }
 
-// finishTime bounds the last words of a job: its final frame and its acknowledgement.
-const finishTime = 5 * time.Second
-
 // Bound returns the context of a job's work: it ends when nobody wants run any more, when stop
 // ends, or at the request's deadline with ErrDeadline. The cause says which. Run's own context
 // lives on, so that the last frame can still be sent.
@@ -115,8 +113,7 @@ func Ended(ctx context.Context, err error) error {
 // router hears that too), and one that nobody wants any more is done. It returns the outcome for
 // metrics.
 func Conclude[J any](ctx context.Context, run Run, d *Delivery[J], back bool, err error, log *slog.Logger) (outcome string) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), finishTime)
-	defer cancel()
+	ctx = context.WithoutCancel(ctx) // the last words wait for nobody but the queue, which bounds that
 	defer run.Close()
 	ack := d.Ack.Done
 	var failure *Error
@@ -144,7 +141,7 @@ func Conclude[J any](ctx context.Context, run Run, d *Delivery[J], back bool, er
 			log.DebugContext(ctx, "failure not sent", slog.Any("error", err))
 		}
 	} else {
-		log.DebugContext(ctx, "job ended", slog.String("outcome", outcome), slog.Any("error", err))
+		log.LogAttrs(ctx, slog.LevelDebug, "job ended", slog.String("outcome", outcome), slog.Any("error", err))
 	}
 	if err := ack(ctx); err != nil {
 		log.WarnContext(ctx, "job not acknowledged, it will come again", slog.Any("error", err))

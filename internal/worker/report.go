@@ -2,7 +2,6 @@ package worker
 
 import (
 	"context"
-	"encoding/json"
 	"log/slog"
 	"math"
 	"sync"
@@ -31,6 +30,7 @@ type Reporter struct {
 	wake    chan struct{} // 1 slot: something has changed
 	again   chan struct{} // 1 slot: all is wanted
 	cut     bool          // the last report could not be sent; Run's own
+	data    []byte        // of the last report; Run's own
 	flow    chan struct{} // 1 slot: the first token since the last report has come
 
 	mu      sync.Mutex
@@ -44,7 +44,7 @@ type Reporter struct {
 }
 
 // NewReporter returns the reporter of a worker whose process began at started; every is the time
-// between two full reports.
+// between two full reports. publish does not keep data.
 func NewReporter(worker string, started time.Time, every time.Duration, publish func(subject string, data []byte) error, log *slog.Logger) *Reporter {
 	return &Reporter{
 		worker: worker, started: started, every: every, publish: publish, log: log,
@@ -161,10 +161,8 @@ func (r *Reporter) send(ctx context.Context, full bool) {
 	r.seq++
 	out.Seq = r.seq
 	r.mu.Unlock()
-	data, err := json.Marshal(out)
-	if err == nil {
-		err = r.publish(wire.ReportSubject, data)
-	}
+	r.data = out.Append(r.data[:0])
+	err := r.publish(wire.ReportSubject, r.data)
 	if err != nil && !r.cut { // once, not for each try
 		r.log.WarnContext(ctx, "reports cannot be sent, the next full one will mend that", slog.Any("error", err))
 	}

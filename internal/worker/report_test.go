@@ -2,7 +2,6 @@ package worker_test
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -50,8 +49,8 @@ func reporting(t *testing.T, test func(t *testing.T, l *listener)) {
 			if l.fail {
 				return errors.New("no server")
 			}
-			var r wire.Report
-			if err := json.Unmarshal(data, &r); err != nil || subject != wire.ReportSubject {
+			r, err := wire.ReadReport(data)
+			if err != nil || subject != wire.ReportSubject {
 				t.Errorf("published %s on %s", data, subject)
 			}
 			l.reports = append(l.reports, heard{r, time.Since(begun)})

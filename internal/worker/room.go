@@ -9,7 +9,7 @@ import (
 // for concurrent use.
 type Room struct {
 	mu       sync.Mutex
-	changed  chan struct{} // closed when somebody who waits shall look again
+	changed  chan struct{} // closed when somebody who waits shall look again; nil: nobody waits
 	slots    int           // most jobs; 0: no bound
 	capacity int           // most tokens; 0: no bound
 	atLeast  int           // jobs that may run whatever their tokens
@@ -22,7 +22,7 @@ type Room struct {
 // NewRoom returns an empty room. A slots or capacity of 0 means no bound; atLeast jobs, and always
 // one, fit whatever their tokens. observe is called with each new count, while the room is locked.
 func NewRoom(slots, capacity, atLeast int, observe func(jobs, tokens int)) *Room {
-	return &Room{changed: make(chan struct{}), slots: slots, capacity: capacity, atLeast: max(1, atLeast), observe: observe}
+	return &Room{slots: slots, capacity: capacity, atLeast: max(1, atLeast), observe: observe}
 }
 
 // Enter counts a job as soon as a slot and so many tokens as free says are free (the job may have
@@ -57,6 +57,9 @@ func (r *Room) enter(tokens, free int, also func(jobs int) bool) (release func()
 		r.capacity > 0 && r.tokens+free > r.capacity && r.jobs >= r.atLeast ||
 		also != nil && !also(r.jobs)
 	if full {
+		if r.changed == nil {
+			r.changed = make(chan struct{})
+		}
 		return nil, r.changed
 	}
 	r.count(1, tokens)
@@ -84,8 +87,10 @@ func (r *Room) Notify() {
 
 // notify needs the lock.
 func (r *Room) notify() {
-	close(r.changed)
-	r.changed = make(chan struct{})
+	if r.changed != nil {
+		close(r.changed)
+		r.changed = nil
+	}
 }
 
 // SetCapacity changes the most tokens.

@@ -10,7 +10,7 @@ import (
 )
 
 const (
-	mostFetched = 32          // jobs in one fetch
+	mostFetched = 256         // jobs in one fetch: each costs a subscription
 	fetchWait   = time.Second // of one fetch: a server that was restarted knows nothing of it
 	retryFetch  = time.Second
 	mostWaiting = 1024 // jobs of one source that wait for their stage; a dispatcher sends far fewer
@@ -90,10 +90,8 @@ func (a *Assignments) Put(d *Delivery[wire.PrefillJob]) {
 	if taken {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), finishTime)
-	defer cancel()
-	if err := d.Ack.Retry(ctx, returnDelay); err != nil {
-		a.log.WarnContext(ctx, "job that this worker cannot take not handed back", slog.String("request_id", d.Job.ID), slog.Any("error", err))
+	if err := d.Ack.Retry(context.Background(), returnDelay); err != nil {
+		a.log.Warn("job that this worker cannot take not handed back", slog.String("request_id", d.Job.ID), slog.Any("error", err))
 	}
 }
 

@@ -10,7 +10,7 @@ import (
 // waits while the stage has no room.
 type Source[J any] func(ctx context.Context, take func(*Delivery[J]))
 
-// Stage runs the jobs that its sources bring, each in a goroutine of its own. A dispatcher has chosen
+// Stage runs the jobs that its sources bring, each in a goroutine that it has for itself. A dispatcher has chosen
 // this worker for them; Take is the bound behind the dispatcher's.
 type Stage[J any] struct {
 	Sources []Source[J]
@@ -22,7 +22,7 @@ type Stage[J any] struct {
 // Run takes jobs until ctx ends and drains: what dispatchers sent before they knew that this worker
 // leaves is still done, until nothing is left or Drain is over. It returns nil after a drain.
 func (s *Stage[J]) Run(ctx context.Context) error {
-	r := &stageRun[J]{Stage: s, idle: make(chan struct{}, 1)}
+	r := &stageRun[J]{Stage: s, idle: make(chan struct{}, 1), next: make(chan task[J]), over: make(chan struct{})}
 	var stop context.CancelCauseFunc
 	r.work, stop = context.WithCancelCause(context.WithoutCancel(ctx))
 	defer stop(nil)
@@ -46,6 +46,7 @@ func (s *Stage[J]) Run(ctx context.Context) error {
 	}
 	end()
 	sources.Wait()
+	close(r.over)
 	r.running.Wait()
 	return nil
 }
@@ -57,9 +58,12 @@ type stageRun[J any] struct {
 	work, feed context.Context //nolint:containedctx // those of Run, for what its sources call
 	running    sync.WaitGroup
 	idle       chan struct{} // 1 slot: the last job has ended
+	next       chan task[J]  // to a goroutine that is through with another job
+	over       chan struct{} // closed when no job comes any more
 
 	mu   sync.Mutex
 	jobs int // taken or waiting to be
+	free int // goroutines that wait for a job
 }
 
 func (r *stageRun[J]) busy() bool {
@@ -87,11 +91,56 @@ func (r *stageRun[J]) start(d *Delivery[J]) {
 		work, stop = context.WithCancelCause(work)
 		stop(ErrStopping)
 	}
-	r.running.Go(func() {
-		defer r.count(-1)
-		defer release()
-		r.Work(work, d, release)
-	})
+	t := task[J]{work: work, delivery: d, release: release}
+	select {
+	case r.next <- t:
+	default:
+		r.running.Go(func() { r.run(t) })
+	}
+}
+
+// task is a job that has been taken.
+type task[J any] struct {
+	work     context.Context //nolint:containedctx // a job's, on its way to its goroutine
+	delivery *Delivery[J]
+	release  func()
+}
+
+// mostFree is how many goroutines wait for another job: their stacks have grown to what one needs.
+const mostFree = 64
+
+// run does a job, and those that come while it waits for one.
+func (r *stageRun[J]) run(t task[J]) {
+	for {
+		r.do(t)
+		t = task[J]{} // nothing of it is kept meanwhile
+		if !r.wait(1) {
+			return
+		}
+		select {
+		case t = <-r.next:
+			r.wait(-1)
+		case <-r.over:
+			return
+		}
+	}
+}
+
+func (r *stageRun[J]) do(t task[J]) {
+	defer r.count(-1)
+	defer t.release()
+	r.Work(t.work, t.delivery, t.release)
+}
+
+// wait counts goroutines that wait; false: there are enough.
+func (r *stageRun[J]) wait(n int) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.free+n > mostFree {
+		return false
+	}
+	r.free += n
+	return true
 }
 
 // sleep ends early with ctx.

@@ -21,6 +21,7 @@ func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
 type acks struct{ done, retried int }
 
 func (a *acks) Done(context.Context) error                 { a.done++; return nil }
+func (a *acks) Finish() error                              { a.done++; return nil }
 func (a *acks) Retry(context.Context, time.Duration) error { a.retried++; return nil }
 
 func TestConcludeNeverLosesAJobSilently(t *testing.T) {

@@ -142,8 +142,8 @@ func (d *Dispatcher) open(ctx context.Context, model string, g *sync.WaitGroup) 
 
 // hear takes one report. A lane that lags behind loses it and is mended by the next full one.
 func (d *Dispatcher) hear(data []byte) {
-	var r wire.Report
-	if err := wire.ReadJSON(data, &r); err != nil || r.Worker == "" {
+	r, err := wire.ReadReport(data)
+	if err != nil || r.Worker == "" {
 		d.metrics.lost.Inc()
 		return
 	}

@@ -2,7 +2,6 @@ package dispatch_test
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -218,11 +217,8 @@ func (w *worker) jobs() []string {
 }
 
 func (w *worker) report(t *testing.T, d *dispatch.Delivery, stage wire.Stage) {
-	data, err := json.Marshal(wire.Report{Worker: w.name, Jobs: []wire.JobReport{{Key: d.Job.MsgID(), Stage: stage, Tokens: d.Job.PromptTokens, KV: d.Job.PromptTokens + d.Job.MaxTokens}}})
-	if err == nil {
-		err = w.b.Publish(wire.ReportSubject, data)
-	}
-	if err != nil {
+	said := wire.Report{Worker: w.name, Jobs: []wire.JobReport{{Key: d.Job.MsgID(), Stage: stage, Tokens: d.Job.PromptTokens, KV: d.Job.PromptTokens + d.Job.MaxTokens}}}
+	if err := w.b.Publish(wire.ReportSubject, said.Append(nil)); err != nil {
 		t.Error(err)
 	}
 }

@@ -231,7 +231,7 @@ func (l *lane) forward(ctx context.Context, a schedule.Assigned, now time.Time) 
 	l.let(d)
 	l.d.metrics.assigned.WithLabelValues(string(a.Place), a.Why).Inc()
 	l.d.metrics.wait.WithLabelValues(a.Job.Class.String()).Observe(a.Waited.Seconds())
-	l.log.DebugContext(ctx, "assigned", slog.String("request_id", job.ID), slog.Int("attempt", int(job.Attempt)), slog.String("place", string(a.Place)),
+	l.log.LogAttrs(ctx, slog.LevelDebug, "assigned", slog.String("request_id", job.ID), slog.Int("attempt", int(job.Attempt)), slog.String("place", string(a.Place)),
 		slog.String("why", a.Why), slog.String("worker", a.Worker), slog.String("decode", a.Decode), slog.Duration("waited", a.Waited))
 	return true
 }

@@ -67,6 +67,8 @@ func (a ack[J]) Done(context.Context) error {
 	return nil
 }
 
+func (a ack[J]) Finish() error { return a.Done(context.Background()) }
+
 func (a ack[J]) Retry(context.Context, time.Duration) error {
 	a.q.mu.Lock()
 	defer a.q.mu.Unlock()

@@ -3,7 +3,6 @@
 package engine
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -24,20 +23,13 @@ import (
 	"go.opentelemetry.io/otel/trace/noop"
 )
 
-const (
-	// uvicorn closes connections that were idle for 5 s; a request sent just then would be lost.
-	idleConnTimeout = 4 * time.Second
-	maxIdleConns    = 4096
-	maxHeaderBytes  = 1 << 20
-	maxErrorBytes   = 1 << 20
-)
+const maxErrorBytes = 1 << 20
 
 // Client calls one engine. It is safe for concurrent use.
 type Client struct {
 	url       string
 	cfg       Config
-	http      *http.Client
-	transport *http.Transport
+	transport *transport
 	metrics   metrics
 	log       *slog.Logger
 	down      func() // see OnDown; nil: nobody wants to know
@@ -63,27 +55,10 @@ func New(url string, cfg Config, dial func(ctx context.Context, network, addr st
 		log.Error("engine's TLS files not read since the settings were checked, https calls will fail", slog.Any("error", err))
 		secure = &tls.Config{MinVersion: tls.VersionTLS13, RootCAs: x509.NewCertPool()} // trusts nobody
 	}
-	transport := &http.Transport{
-		TLSClientConfig: secure,
-		DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
-			ctx, cancel := context.WithTimeout(ctx, cfg.ConnectTimeout)
-			defer cancel()
-			conn, err := dial(ctx, network, addr)
-			if err != nil {
-				return nil, fmt.Errorf("%w: %w", errConnect, err)
-			}
-			return conn, nil
-		},
-		TLSHandshakeTimeout:    cfg.ConnectTimeout,
-		MaxIdleConns:           maxIdleConns,
-		MaxIdleConnsPerHost:    maxIdleConns,
-		IdleConnTimeout:        idleConnTimeout,
-		MaxResponseHeaderBytes: maxHeaderBytes,
-		DisableCompression:     true,
-	}
+	url = strings.TrimRight(url, "/")
 	return &Client{
-		pulse: newPulse(), url: strings.TrimRight(url, "/"), cfg: cfg, transport: transport, metrics: newMetrics(reg), log: log, tracer: noop.NewTracerProvider().Tracer(""),
-		http: &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
+		pulse: newPulse(), url: url, cfg: cfg, transport: newTransport(url, cfg, secure, dial), metrics: newMetrics(reg), log: log,
+		tracer: noop.NewTracerProvider().Tracer(""),
 	}
 }
 
@@ -95,7 +70,7 @@ func (c *Client) OnDown(f func()) { c.down = f }
 func (c *Client) Trace(tracer trace.Tracer) { c.tracer = tracer }
 
 // Close drops the idle connections. Calls under way go on.
-func (c *Client) Close() { c.transport.CloseIdleConnections() }
+func (c *Client) Close() { c.transport.pool.close() }
 
 // Post returns the whole answer, if it is a 200. Errors: *StatusError, ErrTooLarge, ErrTimeout,
 // the context's cause, or what the network says.
@@ -145,47 +120,27 @@ func (c *Client) ended(ctx context.Context, kind, id string, start time.Time, er
 }
 
 func (c *Client) post(ctx context.Context, call Call, accept string) (*answer, error) {
-	header := http.Header{"Content-Type": {"application/json"}, "Accept": {accept}}
-	if call.RequestID != "" {
-		header.Set("X-Request-Id", call.RequestID)
-	}
-	if parent := wire.Traceparent(ctx); parent != "" {
-		header.Set("Traceparent", parent)
-	}
-	return c.do(ctx, http.MethodPost, call.Path, header, bytes.NewReader(call.Body))
+	return c.do(ctx, request{method: http.MethodPost, path: call.Path, body: call.Body, fields: [][2]string{
+		{"Accept", accept}, {"Content-Type", "application/json"}, {"Traceparent", wire.Traceparent(ctx)}, {"X-Request-Id", call.RequestID},
+	}})
 }
 
 // do returns the answer of a 200; every other status is a *StatusError.
-func (c *Client) do(ctx context.Context, method, path string, header http.Header, body io.Reader) (*answer, error) {
-	if c.cfg.APIKey != "" {
-		header.Set("Authorization", "Bearer "+c.cfg.APIKey)
-	}
-	ctx, cancel := context.WithCancelCause(ctx)
-	a := &answer{ctx: ctx, cancel: cancel, idle: c.cfg.IdleTimeout, heard: c.pulse.heard}
-	req, err := http.NewRequestWithContext(ctx, method, c.url+path, body)
+func (c *Client) do(ctx context.Context, r request) (*answer, error) {
+	a, err := c.transport.call(ctx, r)
 	if err != nil {
-		cancel(err)
-		return nil, fmt.Errorf("make request: %w", err)
-	}
-	req.Header = header
-	a.timer = time.AfterFunc(c.cfg.FirstByteTimeout, func() { cancel(ErrTimeout) })
-	res, err := c.http.Do(req)
-	a.timer.Stop()
-	if err != nil {
-		err = a.cause(err)
-		cancel(err)
-		return nil, fmt.Errorf("call %s: %w", path, err)
+		return nil, fmt.Errorf("call %s: %w", r.path, err)
 	}
 	c.pulse.heard()
-	a.body, a.contentType = res.Body, res.Header.Get("Content-Type")
-	if res.StatusCode == http.StatusOK {
+	a.heard = c.pulse.heard
+	if a.status == http.StatusOK {
 		return a, nil
 	}
 	defer a.close()
-	status := &StatusError{Status: res.StatusCode, ContentType: a.contentType}
+	status := &StatusError{Status: a.status, ContentType: a.contentType}
 	status.Body, err = a.readAll(maxErrorBytes)
 	if ctx.Err() != nil && !errors.Is(err, ErrTimeout) {
-		return nil, fmt.Errorf("call %s: %w", path, a.cause(err))
+		return nil, fmt.Errorf("call %s: %w", r.path, cause(ctx, err))
 	}
 	return nil, status
 }
@@ -193,33 +148,45 @@ func (c *Client) do(ctx context.Context, method, path string, header http.Header
 // answer is a response's body whose reads are bounded in time. One goroutine uses it.
 type answer struct {
 	ctx         context.Context //nolint:containedctx // of the one request that the answer belongs to
-	cancel      context.CancelCauseFunc
-	body        io.ReadCloser
+	stop        func() bool     // the end of ctx no longer closes conn
+	conn        *conn           // nil: the answer has been read to its end, or closed
+	pool        *pool           // where conn belongs
+	body        io.Reader
+	status      int
+	length      int64 // less than 0: unknown
 	contentType string
-	timer       *time.Timer // cancels with ErrTimeout; runs only during a read
 	idle        time.Duration
 	heard       func() // something has come
 }
 
-// cause says why a call ended, where net/http may only know that its context did.
-func (a *answer) cause(err error) error {
-	if a.ctx.Err() != nil {
-		return context.Cause(a.ctx)
-	}
-	return err
-}
-
 func (a *answer) Read(p []byte) (int, error) {
-	a.timer.Reset(a.idle)
+	if a.conn == nil {
+		return 0, io.EOF
+	}
+	a.conn.idle = a.idle
 	n, err := a.body.Read(p)
-	a.timer.Stop()
 	if n > 0 {
 		a.heard()
 	}
-	if err != nil && !errors.Is(err, io.EOF) {
-		err = a.cause(err)
+	switch {
+	case err == nil:
+	case errors.Is(err, io.EOF):
+		a.release()
+	default:
+		err = cause(a.ctx, err)
 	}
 	return n, err
+}
+
+// release gives the connection of an answer that was read to its end to the next call.
+func (a *answer) release() {
+	c := a.conn
+	a.conn = nil
+	if a.stop() && c.isClean() {
+		a.pool.put(c)
+	} else {
+		c.close()
+	}
 }
 
 func (a *answer) readAll(limit int) ([]byte, error) {
@@ -238,9 +205,12 @@ func (a *answer) isEventStream() bool {
 	return err == nil && media == "text/event-stream"
 }
 
-// close frees the connection; it is closed unless the body was read to its end.
+// close ends an answer that was not read to its end, by closing its connection.
 func (a *answer) close() {
-	_ = a.body.Close()
-	a.cancel(context.Canceled)
-	a.timer.Stop()
+	if a.conn == nil {
+		return
+	}
+	a.stop()
+	a.conn.close()
+	a.conn = nil
 }

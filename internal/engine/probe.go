@@ -85,7 +85,7 @@ func (c *Client) get(ctx context.Context, kind, path string) (body []byte, err e
 	defer func() { c.ended(ctx, kind, "", start, err, noop.Span{}) }()
 	ctx, cancel := context.WithTimeoutCause(ctx, probeTime, ErrTimeout)
 	defer cancel()
-	a, err := c.do(ctx, http.MethodGet, path, http.Header{}, nil)
+	a, err := c.do(ctx, request{method: http.MethodGet, path: path})
 	if err != nil {
 		return nil, err
 	}

@@ -20,6 +20,7 @@ var errCut = errors.New("the answer ended early")
 type conn struct {
 	net.Conn
 
+	forget func() bool // that the connection ends with its load
 	buf    []byte
 	answer answer
 }
@@ -29,12 +30,13 @@ func open(ctx context.Context, addr string, timeout time.Duration) (*conn, error
 	if err != nil {
 		return nil, err
 	}
-	return &conn{Conn: c, buf: make([]byte, 16<<10)}, nil
+	return &conn{Conn: c, buf: make([]byte, 16<<10), forget: context.AfterFunc(ctx, func() { _ = c.Close() })}, nil
 }
 
 // close closes a connection, if there is one.
 func (c *conn) close() {
 	if c != nil {
+		c.forget()
 		_ = c.Close()
 	}
 }

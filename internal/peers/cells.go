@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"time"
@@ -17,6 +18,7 @@ type cell struct {
 	Pace   time.Duration `json:"pace"`   // between two tokens; 0: as fast as it goes
 	Prompt int           `json:"prompt"` // bytes
 	Once   bool          `json:"once"`   // each connection has one request, all begin at once
+	Limit  time.Duration `json:"limit"`  // of one request; 0: two minutes
 }
 
 // cells are the loads of one round; quick ones take a fraction of the time.
@@ -41,7 +43,7 @@ func cells(quick bool) []cell {
 func (c *cell) plan(r *router, window time.Duration) *load.Plan {
 	p := &load.Plan{
 		Addrs: append([]string{r.addr}, r.others...), Path: "/v1/chat/completions", Tokens: c.Tokens, Conns: c.Conns,
-		For: window, Gaps: c.Pace > 0, Timeout: 2 * time.Minute,
+		For: window, Gaps: c.Pace > 0, Timeout: cmp.Or(c.Limit, 2*time.Minute),
 	}
 	for _, model := range append([]string{stub.Model}, r.models...) {
 		p.Bodies = append(p.Bodies, c.body(model))

@@ -28,6 +28,7 @@ var (
 	reached   = trait{"tokens/s", func(g *growth) float64 { return float64(g.Tokens) / g.Wall.Seconds() }, "%.0f"}
 	wanted    = trait{"asked of the engine", func(g *growth) float64 { return g.Asked }, "%.0f"}
 	between   = trait{"between tokens p50, ms", func(g *growth) float64 { return ms(g.Gap50) }, "%.0f"}
+	atOnce    = trait{"most under way", func(g *growth) float64 { return float64(g.AtOnce) }, "%.0f"}
 	lost      = trait{"failed requests", func(g *growth) float64 { return float64(g.Failed) }, "%.0f"}
 )
 
@@ -38,8 +39,8 @@ var kinds = []struct {
 }{
 	{"workers", "Workers, half of them prefill, in one process", "workers", []trait{ofRequest, firstByte, perSecond, resting, mostMem, lost}},
 	{"models", "Models, two workers for each, in one process", "models", []trait{ofRequest, firstByte, perSecond, resting, mostMem, lost}},
-	{"frontends", "Frontends, each a process, with NATS and two workers in processes of their own", "frontends", []trait{ofRequest, firstByte, perSecond, resting, mostMem, lost}},
-	{"streams", "Streams whose engine has a token for each every 50 ms, in one process", "streams", []trait{ofToken, mostMem, ofStream, firstByte, reached, wanted, between, lost}},
+	{"frontends", "Frontends, all parts in processes of their own", "frontends", []trait{ofRequest, firstByte, perSecond, resting, mostMem, lost}},
+	{"streams", "Streams of a token every 50 ms, in one process", "streams", []trait{ofToken, mostMem, ofStream, atOnce, firstByte, reached, wanted, between, lost}},
 }
 
 // values are those of all rounds, the lowest first.
@@ -101,8 +102,8 @@ func (r *growthReport) markdown(w io.Writer) {
 }
 
 const (
-	panelWidth, panelHeight = 450, 250
-	marginX, marginTop      = 60, 48 // of the axes in a panel
+	panelWidth, panelHeight = 450, 260
+	marginX, marginTop      = 60, 60 // of the axes in a panel
 	axesWidth, axesHeight   = panelWidth - marginX - 50, panelHeight - marginTop - 50
 )
 

@@ -87,13 +87,13 @@ func TestGrowthIsShown(t *testing.T) {
 		}
 	}
 	r.Growth = append(r.Growth, growth{Series: "streams", Size: 1000, Asked: 20_000, sample: sample{
-		Requests: 990, Failed: 10, Tokens: 100_000, Wall: 10 * time.Second, Gap50: 90 * time.Millisecond, Error: "the answer ended early",
+		Requests: 990, Failed: 10, Tokens: 100_000, AtOnce: 980, Wall: 10 * time.Second, Gap50: 90 * time.Millisecond, Error: "the answer ended early",
 		CPU: map[string]time.Duration{"up": 4 * time.Second}, Base: map[string]int64{"up": 50_000_000}, Peak: map[string]int64{"up": 150_000_000},
 	}})
 	var text strings.Builder
 	r.markdown(&text)
 	for _, want := range []string{
-		"| 2 | 0.40 (0.20–0.60) | 2.0 (1.0–3.0) | 1000 | 15 | 70 | 0 |", "| 64 | 12.80 (6.40–19.20) |", "| 1000 | 40.0 | 143 | 100.0 | 0.0 | 10000 | 20000 | 90 | 10 |",
+		"| 2 | 0.40 (0.20–0.60) | 2.0 (1.0–3.0) | 1000 | 15 | 70 | 0 |", "| 64 | 12.80 (6.40–19.20) |", "| 1000 | 40.0 | 143 | 100.0 | 980 | 0.0 | 10000 | 20000 | 90 | 10 |",
 		"streams 1000, round 0: the answer ended early", "workers 64, round 2 was left out: no memory",
 	} {
 		if !strings.Contains(text.String(), want) {

@@ -18,6 +18,7 @@ type sample struct {
 	Requests int                      `json:"requests"`
 	Failed   int                      `json:"failed"`
 	Tokens   int                      `json:"tokens"`
+	AtOnce   int                      `json:"at_once"` // the most answers under way
 	Wall     time.Duration            `json:"wall"`
 	TTFT50   time.Duration            `json:"ttft_p50"`
 	TTFT99   time.Duration            `json:"ttft_p99"`
@@ -111,7 +112,7 @@ func one(ctx context.Context, r *router, c *cell, window time.Duration) (*sample
 		return nil, err
 	}
 	s := &sample{
-		Router: r.name, Cell: c.Name, Requests: result.Requests, Failed: result.Failed, Tokens: result.Tokens, Wall: result.Wall,
+		Router: r.name, Cell: c.Name, Requests: result.Requests, Failed: result.Failed, Tokens: result.Tokens, AtOnce: result.AtOnce, Wall: result.Wall,
 		TTFT50: load.Quantile(result.TTFT, .5), TTFT99: load.Quantile(result.TTFT, .99), Gap50: load.Quantile(result.Gaps, .5), Gap99: load.Quantile(result.Gaps, .99),
 		CPU: map[string]time.Duration{}, Base: map[string]int64{}, Peak: map[string]int64{},
 	}

@@ -38,7 +38,7 @@ type growth struct {
 	Series string  `json:"series"`
 	Size   int     `json:"size"`
 	Asked  float64 `json:"asked"` // tokens in a second; 0: as many as go
-	Idle   float64 `json:"idle"`  // part of one processor that is busy before there are requests
+	Idle   float64 `json:"idle"`  // part of one processor that is busy before there are requests; not measured where these begin all at once
 }
 
 // Run measures and writes.
@@ -111,8 +111,10 @@ func (p *point) measure(ctx context.Context, s *site, window time.Duration) (*gr
 	if p.cell.Pace > 0 {
 		g.Asked = float64(p.cell.Conns) / p.cell.Pace.Seconds()
 	}
-	if g.Idle, err = r.idle(ctx, window); err != nil {
-		return nil, err
+	if !p.cell.Once {
+		if g.Idle, err = r.idle(ctx, window); err != nil {
+			return nil, err
+		}
 	}
 	played, err := one(ctx, r, &p.cell, window)
 	if err != nil {

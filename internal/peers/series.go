@@ -35,12 +35,13 @@ func points(binary string, files int, quick bool) (all []point) {
 			return batonApart(ctx, s, binary, n)
 		}})
 	}
-	sizes, tokens := streams(files), 100
+	sizes, least := streams(files), 100
 	if quick {
-		sizes, tokens = sizes[:2], 20
+		sizes, least = sizes[:2], 20
 	}
 	for _, n := range sizes {
-		all = append(all, point{"streams", n, cell{Conns: n, Tokens: tokens, Pace: 50 * time.Millisecond, Prompt: 200, Once: true}, func(ctx context.Context, s *site) (*router, error) {
+		c := cell{Conns: n, Tokens: max(least, n/streamsPerToken), Pace: 50 * time.Millisecond, Prompt: 200, Once: true, Limit: streamTime}
+		all = append(all, point{"streams", n, c, func(ctx context.Context, s *site) (*router, error) {
 			return batonUp(ctx, s, binary, s.pairs[:1])
 		}})
 	}
@@ -49,6 +50,13 @@ func points(binary string, files int, quick bool) (all []point) {
 	}
 	return all
 }
+
+// The first streams shall not have ended when the last begin, of which there are some 500 in a second: as many as
+// streamsPerToken in 50 ms. Where the machine is slower, so are the tokens.
+const streamsPerToken = 25
+
+// streamTime bounds one stream: the most of them take minutes where the processor cannot have all tokens in time.
+const streamTime = 5 * time.Minute
 
 // otherFiles is how many descriptors of a process are no streams': connections to prefill engines and NATS, those that
 // wait for their next use, logs.

@@ -42,7 +42,7 @@ func (c *conn) close() {
 }
 
 // exchange sends one request and reads its answer to the end.
-func (r *Result) exchange(c *conn, p *Plan, request []byte) error {
+func (r *Result) exchange(c *conn, p *Plan, request []byte, began *running) error {
 	start := time.Now()
 	if err := c.SetDeadline(start.Add(p.Timeout)); err != nil {
 		return err
@@ -64,6 +64,8 @@ func (r *Result) exchange(c *conn, p *Plan, request []byte) error {
 				now := time.Now()
 				switch {
 				case last.IsZero():
+					began.begin()
+					defer began.end()
 					r.TTFT = append(r.TTFT, now.Sub(start))
 				case p.Gaps:
 					r.Gaps = append(r.Gaps, now.Sub(last))

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -31,6 +32,7 @@ type Result struct {
 	Requests int // complete
 	Failed   int
 	Tokens   int
+	AtOnce   int           // the most answers that had begun and not ended
 	Wall     time.Duration // first request to last answer
 	TTFT     []time.Duration
 	Gaps     []time.Duration // between two arrivals of tokens of one answer; tokens that came together have one
@@ -50,20 +52,36 @@ func Run(ctx context.Context, p *Plan) (*Result, error) {
 		}
 	}
 
+	var began running
 	parts := make([]Result, p.Conns)
 	var g sync.WaitGroup
 	start := time.Now()
 	stop := start.Add(p.For)
 	for i := range parts {
-		g.Go(func() { parts[i].converse(ctx, p, i, requests[i%len(requests)], stop) })
+		g.Go(func() { parts[i].converse(ctx, p, i, requests[i%len(requests)], stop, &began) })
 	}
 	g.Wait()
-	all := &Result{Wall: time.Since(start)}
+	all := &Result{Wall: time.Since(start), AtOnce: int(began.most.Load())}
 	for i := range parts {
 		all.add(&parts[i])
 	}
 	return all, nil
 }
+
+// running counts the answers that are under way, of all connections.
+type running struct{ now, most atomic.Int64 }
+
+func (r *running) begin() {
+	now := r.now.Add(1)
+	for {
+		most := r.most.Load()
+		if now <= most || r.most.CompareAndSwap(most, now) {
+			return
+		}
+	}
+}
+
+func (r *running) end() { r.now.Add(-1) }
 
 func (r *Result) add(o *Result) {
 	r.Requests += o.Requests
@@ -77,7 +95,7 @@ func (r *Result) add(o *Result) {
 }
 
 // converse makes the requests of connection i, which it opens again after a failure.
-func (r *Result) converse(ctx context.Context, p *Plan, i int, requests [][]byte, stop time.Time) {
+func (r *Result) converse(ctx context.Context, p *Plan, i int, requests [][]byte, stop time.Time, began *running) {
 	var c *conn
 	defer func() { c.close() }()
 	for n := 0; (p.PerConn == 0 || n < p.PerConn) && time.Now().Before(stop) && ctx.Err() == nil; n++ {
@@ -86,7 +104,7 @@ func (r *Result) converse(ctx context.Context, p *Plan, i int, requests [][]byte
 			c, err = open(ctx, p.Addrs[i%len(p.Addrs)], p.Timeout)
 		}
 		if err == nil {
-			err = r.exchange(c, p, requests[(i+n)%len(requests)])
+			err = r.exchange(c, p, requests[(i+n)%len(requests)], began)
 		}
 		if err != nil {
 			if r.Err == nil {

@@ -48,8 +48,8 @@ func TestEveryAnswerIsCounted(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got.Requests != 12 || got.Failed != 0 || got.Tokens != 12*7 || len(got.TTFT) != 12 || got.Err != nil {
-			t.Errorf("%.20q: %d requests, %d failed, %d tokens, %d first tokens, %v; want 12, 0, 84, 12", prompt, got.Requests, got.Failed, got.Tokens, len(got.TTFT), got.Err)
+		if got.Requests != 12 || got.Failed != 0 || got.Tokens != 12*7 || len(got.TTFT) != 12 || got.Err != nil || got.AtOnce < 1 || got.AtOnce > 3 {
+			t.Errorf("%.20q: at most %d at once of 3 connections; %d requests, %d failed, %d tokens, %d first tokens, %v; want 12, 0, 84, 12", prompt, got.AtOnce, got.Requests, got.Failed, got.Tokens, len(got.TTFT), got.Err)
 		}
 		if paced := strings.HasPrefix(prompt, "pace"); paced && len(got.Gaps) == 0 {
 			t.Error("paced tokens came without gaps")

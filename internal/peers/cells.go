@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"time"
@@ -17,6 +18,7 @@ type cell struct {
 	Pace   time.Duration `json:"pace"`   // between two tokens; 0: as fast as it goes
 	Prompt int           `json:"prompt"` // bytes
 	Once   bool          `json:"once"`   // each connection has one request, all begin at once
+	Limit  time.Duration `json:"limit"`  // of one request; 0: two minutes
 }
 
 // cells are the loads of one round; quick ones take a fraction of the time.
@@ -37,11 +39,14 @@ func cells(quick bool) []cell {
 	}
 }
 
-// plan is the load on one router; each lasts about as long as window.
-func (c *cell) plan(addr string, window time.Duration) *load.Plan {
+// plan is the load on one router, spread over its endpoints and models; each lasts about as long as window.
+func (c *cell) plan(r *router, window time.Duration) *load.Plan {
 	p := &load.Plan{
-		Addr: addr, Path: "/v1/chat/completions", Body: c.body(), Tokens: c.Tokens, Conns: c.Conns,
-		For: window, Gaps: c.Pace > 0, Timeout: 2 * time.Minute,
+		Addrs: append([]string{r.addr}, r.others...), Path: "/v1/chat/completions", Tokens: c.Tokens, Conns: c.Conns,
+		For: window, Gaps: c.Pace > 0, Timeout: cmp.Or(c.Limit, 2*time.Minute),
+	}
+	for _, model := range append([]string{stub.Model}, r.models...) {
+		p.Bodies = append(p.Bodies, c.body(model))
 	}
 	if c.Once {
 		p.PerConn, p.For = 1, p.Timeout
@@ -50,8 +55,8 @@ func (c *cell) plan(addr string, window time.Duration) *load.Plan {
 }
 
 // body is a streamed chat whose prompt has the size of the cell, of words as long as English ones.
-func (c *cell) body() []byte {
+func (c *cell) body(model string) []byte {
 	prompt := "pace=" + c.Pace.String() + " "
 	prompt += strings.Repeat("prompt ", max(0, c.Prompt-len(prompt))/7+1)[:max(0, c.Prompt-len(prompt))]
-	return fmt.Appendf(nil, `{"model":%q,"messages":[{"role":"user","content":%q}],"max_tokens":%d,"temperature":0,"stream":true}`, stub.Model, prompt, c.Tokens)
+	return fmt.Appendf(nil, `{"model":%q,"messages":[{"role":"user","content":%q}],"max_tokens":%d,"temperature":0,"stream":true}`, model, prompt, c.Tokens)
 }

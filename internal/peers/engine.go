@@ -3,26 +3,39 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 
 	"github.com/baton-llm/baton/internal/peers/stub"
+	"golang.org/x/sync/errgroup"
 )
 
-// stubCommand is one stub engine, a process of its own.
+// stubCommand is one process of stub engines.
 type stubCommand struct {
-	Listen  string `required:"" help:"Address to serve on." placeholder:"ADDR"`
-	Prefill bool   `help:"It is the prefill engine of a pair."`
+	Listen  []string `required:"" help:"Address to serve on, an engine at each." placeholder:"ADDR"`
+	Model   []string `help:"Name of each engine's model." placeholder:"NAME"`
+	Prefill bool     `help:"They are the prefill engines of pairs."`
 }
 
 // Run serves until ctx ends.
 func (c *stubCommand) Run(ctx context.Context) error {
-	ln, err := net.Listen("tcp", c.Listen)
-	if err != nil {
-		return err
+	if n := len(c.Model); n > 0 && n != len(c.Listen) {
+		return fmt.Errorf("%d names of models for %d engines", n, len(c.Listen))
 	}
-	addr := ln.Addr().(*net.TCPAddr)
-	e := &stub.Engine{Prefill: c.Prefill, Host: addr.IP.String(), Port: addr.Port}
-	if err := e.Serve(ctx, ln); !errors.Is(err, context.Canceled) {
+	g, ctx := errgroup.WithContext(ctx)
+	for i, listen := range c.Listen {
+		ln, err := net.Listen("tcp", listen)
+		if err != nil {
+			return err
+		}
+		addr := ln.Addr().(*net.TCPAddr)
+		e := &stub.Engine{Prefill: c.Prefill, Host: addr.IP.String(), Port: addr.Port}
+		if len(c.Model) > 0 {
+			e.Model = c.Model[i]
+		}
+		g.Go(func() error { return e.Serve(ctx, ln) })
+	}
+	if err := g.Wait(); !errors.Is(err, context.Canceled) {
 		return err
 	}
 	return nil

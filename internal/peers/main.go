@@ -3,6 +3,7 @@
 //
 //	go run ./internal/peers run            # all that can be installed here, five rounds
 //	go run ./internal/peers run --quick    # one short round, for development
+//	go run ./internal/peers scale          # how the cost of baton alone grows with its size
 package main
 
 import (
@@ -16,9 +17,10 @@ import (
 )
 
 type commands struct {
-	Run  runCommand  `cmd:"" help:"Measure, and write the figures as JSON and as tables."`
-	Show showCommand `cmd:"" help:"Write the tables and the plot of a file of figures again."`
-	Stub stubCommand `cmd:"" help:"Run one stub engine; the others start it."`
+	Run   runCommand   `cmd:"" help:"Measure, and write the figures as JSON and as tables."`
+	Scale scaleCommand `cmd:"" help:"Measure how the cost of baton grows with workers, models, frontends and streams."`
+	Show  showCommand  `cmd:"" help:"Write the tables and the plot of a file of figures again."`
+	Stub  stubCommand  `cmd:"" help:"Run one stub engine; the others start it."`
 }
 
 func main() {

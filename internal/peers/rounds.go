@@ -18,12 +18,15 @@ type sample struct {
 	Requests int                      `json:"requests"`
 	Failed   int                      `json:"failed"`
 	Tokens   int                      `json:"tokens"`
+	AtOnce   int                      `json:"at_once"` // the most answers under way
 	Wall     time.Duration            `json:"wall"`
 	TTFT50   time.Duration            `json:"ttft_p50"`
 	TTFT99   time.Duration            `json:"ttft_p99"`
-	Gap99    time.Duration            `json:"gap_p99"` // between two tokens
-	CPU      map[string]time.Duration `json:"cpu"`     // by process
-	Peak     map[string]int64         `json:"peak"`    // bytes of memory, by process
+	Gap50    time.Duration            `json:"gap_p50"` // between two tokens
+	Gap99    time.Duration            `json:"gap_p99"`
+	CPU      map[string]time.Duration `json:"cpu"`  // by process
+	Base     map[string]int64         `json:"base"` // bytes of memory before the load, by process
+	Peak     map[string]int64         `json:"peak"` // the most of it during the load
 	Error    string                   `json:"error,omitempty"`
 }
 
@@ -69,8 +72,11 @@ func (s *sample) cpu() (sum time.Duration) {
 	return sum
 }
 
-func (s *sample) peak() (sum int64) {
-	for _, n := range s.Peak {
+func (s *sample) peak() int64 { return total(s.Peak) }
+
+// total is the sum over all processes.
+func total(byProcess map[string]int64) (sum int64) {
+	for _, n := range byProcess {
 		sum += n
 	}
 	return sum
@@ -86,7 +92,7 @@ func (s *sample) perToken() float64 { return 1e6 * s.cpu().Seconds() / float64(m
 const warmUp = 3
 
 func one(ctx context.Context, r *router, c *cell, window time.Duration) (*sample, error) {
-	plan := c.plan(r.addr, window)
+	plan := c.plan(r, window)
 	if !c.Once {
 		warm := *plan
 		warm.PerConn = warmUp
@@ -94,33 +100,44 @@ func one(ctx context.Context, r *router, c *cell, window time.Duration) (*sample
 			return nil, err
 		}
 	}
-	before := map[string]usage{}
 	for _, p := range r.processes {
 		forgetPeak(p.cmd.Process.Pid)
-		u, err := measure(p.cmd.Process.Pid)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %s is gone: %w: %s", r.name, p.name, err, p.lastWords())
-		}
-		before[p.name] = u
+	}
+	before, err := r.measure()
+	if err != nil {
+		return nil, err
 	}
 	result, err := load.Run(ctx, plan)
 	if err != nil {
 		return nil, err
 	}
 	s := &sample{
-		Router: r.name, Cell: c.Name, Requests: result.Requests, Failed: result.Failed, Tokens: result.Tokens, Wall: result.Wall,
-		TTFT50: load.Quantile(result.TTFT, .5), TTFT99: load.Quantile(result.TTFT, .99), Gap99: load.Quantile(result.Gaps, .99),
-		CPU: map[string]time.Duration{}, Peak: map[string]int64{},
+		Router: r.name, Cell: c.Name, Requests: result.Requests, Failed: result.Failed, Tokens: result.Tokens, AtOnce: result.AtOnce, Wall: result.Wall,
+		TTFT50: load.Quantile(result.TTFT, .5), TTFT99: load.Quantile(result.TTFT, .99), Gap50: load.Quantile(result.Gaps, .5), Gap99: load.Quantile(result.Gaps, .99),
+		CPU: map[string]time.Duration{}, Base: map[string]int64{}, Peak: map[string]int64{},
 	}
 	if result.Err != nil {
 		s.Error = result.Err.Error()
 	}
+	after, err := r.measure()
+	if err != nil {
+		return nil, err
+	}
+	for name, u := range after {
+		s.CPU[name], s.Base[name], s.Peak[name] = u.cpu-before[name].cpu, before[name].peak, u.peak
+	}
+	return s, nil
+}
+
+// measure reads what each process of the router has used so far.
+func (r *router) measure() (map[string]usage, error) {
+	all := map[string]usage{}
 	for _, p := range r.processes {
 		u, err := measure(p.cmd.Process.Pid)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %s is gone: %w: %s", r.name, p.name, err, p.lastWords())
 		}
-		s.CPU[p.name], s.Peak[p.name] = u.cpu-before[p.name].cpu, u.peak
+		all[p.name] = u
 	}
-	return s, nil
+	return all, nil
 }

@@ -6,9 +6,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -66,15 +65,12 @@ func (c *runCommand) Run(ctx context.Context) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	if c.Baton == "" {
-		c.Baton = filepath.Join(dir, "baton")
-		if out, err := exec.CommandContext(ctx, "go", "build", "-o", c.Baton, "github.com/baton-llm/baton/cmd/baton").CombinedOutput(); err != nil {
-			return fmt.Errorf("build baton: %w: %s", err, out)
-		}
+	if c.Baton, err = built(ctx, c.Baton, dir); err != nil {
+		return err
 	}
 	wanted := slices.DeleteFunc(cells(c.Quick), func(l cell) bool { return len(c.Cells) > 0 && !slices.Contains(c.Cells, l.Name) })
 
-	site, both, err := engines(ctx, self, dir)
+	site, both, err := engines(ctx, self, dir, 1)
 	defer both.stop()
 	if err != nil {
 		return err
@@ -104,7 +100,7 @@ func (c *runCommand) Run(ctx context.Context) error {
 	if r.Samples, err = rounds(ctx, routers, wanted, c.Rounds, c.Window, c.Profiles, os.Stdout); err != nil {
 		return err
 	}
-	return r.write(c.Out)
+	return write(r, c.Out)
 }
 
 // direct is the name of the way without a router: to the decode engine.
@@ -121,8 +117,8 @@ func (c *runCommand) entrants() []entrant {
 	all := []entrant{
 		{"nginx, decode leg only", nginx},
 		{"envoy, decode leg only", envoy},
-		{"baton", func(ctx context.Context, s *site) (*router, error) { return batonUp(ctx, s, c.Baton) }},
-		{"baton, four processes", func(ctx context.Context, s *site) (*router, error) { return batonApart(ctx, s, c.Baton) }},
+		{"baton", func(ctx context.Context, s *site) (*router, error) { return batonUp(ctx, s, c.Baton, s.pairs) }},
+		{"baton, four processes", func(ctx context.Context, s *site) (*router, error) { return batonApart(ctx, s, c.Baton, 1) }},
 	}
 	for _, p := range rusts {
 		all = append(all, entrant{p.name, p.split})
@@ -132,8 +128,14 @@ func (c *runCommand) entrants() []entrant {
 	})
 }
 
-// write writes the figures, and what people read of them.
-func (r *report) write(base string) error {
+// figures is a report that can be written.
+type figures interface {
+	markdown(w io.Writer)
+	plot(w io.Writer)
+}
+
+// write writes the figures to files beside each other, and what people read of them.
+func write(r figures, base string) error {
 	text, err := json.MarshalIndent(r, "", "\t")
 	if err != nil {
 		return err

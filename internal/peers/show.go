@@ -12,7 +12,7 @@ import (
 
 // showCommand writes what people read of a file of figures.
 type showCommand struct {
-	File string `arg:"" help:"JSON file that run wrote." type:"path"`
+	File string `arg:"" help:"JSON file that run or scale wrote." type:"path"`
 }
 
 // Run writes it beside the file.
@@ -21,11 +21,20 @@ func (c *showCommand) Run(_ context.Context) error {
 	if err != nil {
 		return err
 	}
-	var r report
-	if err := json.Unmarshal(text, &r); err != nil {
+	var kind struct {
+		Growth json.RawMessage `json:"growth"` // only scale writes it
+	}
+	if err := json.Unmarshal(text, &kind); err != nil {
 		return err
 	}
-	return r.write(strings.TrimSuffix(c.File, ".json"))
+	var r figures = &report{}
+	if kind.Growth != nil {
+		r = &growthReport{}
+	}
+	if err := json.Unmarshal(text, r); err != nil {
+		return err
+	}
+	return write(r, strings.TrimSuffix(c.File, ".json"))
 }
 
 // machine is what the figures were measured on.

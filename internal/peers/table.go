@@ -117,8 +117,13 @@ func (r *report) text(router string, c *column) string {
 	if len(values) == 0 || c.processes && router == direct || (c.head == frontHead || c.head == frontMemHead) && !r.apart(router) {
 		return ""
 	}
+	return spread(values, c.format)
+}
+
+// spread is the median of sorted values and, unless they look alike, their range.
+func spread(values []float64, format string) string {
 	low, middle, high := values[0], values[len(values)/2], values[len(values)-1]
-	one := func(v float64) string { return fmt.Sprintf(c.format, v) }
+	one := func(v float64) string { return fmt.Sprintf(format, v) }
 	if one(low) == one(high) {
 		return one(middle)
 	}

@@ -142,7 +142,7 @@ type frontend struct {
 }
 
 // held is how many jobs the frontend says that it holds.
-func (f *frontend) held(t *testing.T) int {
+func (f *frontend) held(t testing.TB) int {
 	t.Helper()
 	families, err := f.reg.Gather()
 	if err != nil {

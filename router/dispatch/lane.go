@@ -87,21 +87,28 @@ func (l *lane) run(ctx context.Context) {
 	l.handBack(ctx)
 }
 
-// fetch brings jobs in while there is room to hold them, and holds the place while there is none.
+// fetch brings jobs in while there is room to hold them, and holds the place while there is none. As room comes job by
+// job, it waits for some: a request to the server costs as much for one job as for many.
 func (l *lane) fetch(ctx context.Context) {
+	few := min(batch, 1+l.d.cfg.LookAhead/8)
+	var asked time.Time // when the server heard of us last
 	for ctx.Err() == nil {
 		free := min(batch, l.d.cfg.LookAhead-int(l.held.Load()))
-		if free <= 0 || int(l.bytes.Load()) >= l.d.cfg.LookAheadBytes {
-			if err := l.d.deps.Queue.Hold(ctx, l.model); err != nil && ctx.Err() == nil {
-				l.log.WarnContext(ctx, "place in front of the queue not held", slog.Any("error", err))
+		if free < few || int(l.bytes.Load()) >= l.d.cfg.LookAheadBytes {
+			if time.Since(asked) >= holdEvery {
+				asked = time.Now()
+				if err := l.d.deps.Queue.Hold(ctx, l.model); err != nil && ctx.Err() == nil {
+					l.log.WarnContext(ctx, "place in front of the queue not held", slog.Any("error", err))
+				}
 			}
 			select {
 			case <-l.room:
-			case <-time.After(holdEvery):
+			case <-time.After(holdEvery - time.Since(asked)):
 			case <-ctx.Done():
 			}
 			continue
 		}
+		asked = time.Now()
 		for d, err := range l.d.deps.Queue.Fetch(ctx, l.model, free, fetchWait) {
 			if err != nil {
 				if ctx.Err() == nil {

@@ -20,6 +20,7 @@ var errCut = errors.New("the answer ended early")
 type conn struct {
 	net.Conn
 
+	forget func() bool // that the connection ends with its load
 	buf    []byte
 	answer answer
 }
@@ -29,18 +30,19 @@ func open(ctx context.Context, addr string, timeout time.Duration) (*conn, error
 	if err != nil {
 		return nil, err
 	}
-	return &conn{Conn: c, buf: make([]byte, 16<<10)}, nil
+	return &conn{Conn: c, buf: make([]byte, 16<<10), forget: context.AfterFunc(ctx, func() { _ = c.Close() })}, nil
 }
 
 // close closes a connection, if there is one.
 func (c *conn) close() {
 	if c != nil {
+		c.forget()
 		_ = c.Close()
 	}
 }
 
 // exchange sends one request and reads its answer to the end.
-func (r *Result) exchange(c *conn, p *Plan, request []byte) error {
+func (r *Result) exchange(c *conn, p *Plan, request []byte, began *running) error {
 	start := time.Now()
 	if err := c.SetDeadline(start.Add(p.Timeout)); err != nil {
 		return err
@@ -62,6 +64,8 @@ func (r *Result) exchange(c *conn, p *Plan, request []byte) error {
 				now := time.Now()
 				switch {
 				case last.IsZero():
+					began.begin()
+					defer began.end()
 					r.TTFT = append(r.TTFT, now.Sub(start))
 				case p.Gaps:
 					r.Gaps = append(r.Gaps, now.Sub(last))

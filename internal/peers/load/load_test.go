@@ -2,8 +2,12 @@ package load_test
 
 import (
 	"context"
+	"io"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -33,8 +37,8 @@ func serve(t *testing.T) string {
 
 func plan(addr, prompt string) *load.Plan {
 	return &load.Plan{
-		Addr: addr, Path: "/v1/chat/completions", Tokens: 7, Conns: 3, PerConn: 4, For: time.Minute, Gaps: true, Timeout: 20 * time.Second,
-		Body: []byte(`{"model":"stub","messages":[{"role":"user","content":"` + prompt + `"}],"max_tokens":7,"stream":true}`),
+		Addrs: []string{addr}, Path: "/v1/chat/completions", Tokens: 7, Conns: 3, PerConn: 4, For: time.Minute, Gaps: true, Timeout: 20 * time.Second,
+		Bodies: [][]byte{[]byte(`{"model":"stub","messages":[{"role":"user","content":"` + prompt + `"}],"max_tokens":7,"stream":true}`)},
 	}
 }
 
@@ -44,8 +48,8 @@ func TestEveryAnswerIsCounted(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got.Requests != 12 || got.Failed != 0 || got.Tokens != 12*7 || len(got.TTFT) != 12 || got.Err != nil {
-			t.Errorf("%.20q: %d requests, %d failed, %d tokens, %d first tokens, %v; want 12, 0, 84, 12", prompt, got.Requests, got.Failed, got.Tokens, len(got.TTFT), got.Err)
+		if got.Requests != 12 || got.Failed != 0 || got.Tokens != 12*7 || len(got.TTFT) != 12 || got.Err != nil || got.AtOnce < 1 || got.AtOnce > 3 {
+			t.Errorf("%.20q: at most %d at once of 3 connections; %d requests, %d failed, %d tokens, %d first tokens, %v; want 12, 0, 84, 12", prompt, got.AtOnce, got.Requests, got.Failed, got.Tokens, len(got.TTFT), got.Err)
 		}
 		if paced := strings.HasPrefix(prompt, "pace"); paced && len(got.Gaps) == 0 {
 			t.Error("paced tokens came without gaps")
@@ -58,7 +62,7 @@ func TestAnswersThatAreWrongFail(t *testing.T) {
 	for name, change := range map[string]func(*load.Plan){
 		"another length": func(p *load.Plan) { p.Tokens = 8 },
 		"no such path":   func(p *load.Plan) { p.Path = "/v2" },
-		"nobody there":   func(p *load.Plan) { p.Addr = "127.0.0.1:1" },
+		"nobody there":   func(p *load.Plan) { p.Addrs = []string{"127.0.0.1:1"} },
 	} {
 		p := plan(addr, "x")
 		change(p)
@@ -79,5 +83,54 @@ func TestQuantile(t *testing.T) {
 	}
 	if load.Quantile(nil, .5) != 0 {
 		t.Error("a quantile of nothing is not 0")
+	}
+}
+
+func TestRequestsAreSpread(t *testing.T) {
+	var mu sync.Mutex
+	seen := map[string]int{}
+	handle := func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		mu.Lock()
+		seen[r.Host+" "+string(body)]++
+		mu.Unlock()
+		_, _ = io.WriteString(w, `data: {"content":" tok"}`+"\n\n")
+		_ = http.NewResponseController(w).Flush()
+		_, _ = io.WriteString(w, "data: [DONE]\n\n")
+	}
+	a, b := httptest.NewServer(http.HandlerFunc(handle)), httptest.NewServer(http.HandlerFunc(handle))
+	defer a.Close()
+	defer b.Close()
+	p := &load.Plan{
+		Addrs: []string{a.Listener.Addr().String(), b.Listener.Addr().String()}, Bodies: [][]byte{[]byte("x"), []byte("y"), []byte("z")},
+		Path: "/", Tokens: 1, Conns: 4, PerConn: 6, For: time.Minute, Timeout: 20 * time.Second,
+	}
+	got, err := load.Run(t.Context(), p)
+	if err != nil || got.Err != nil || got.Requests != 24 {
+		t.Fatalf("%+v, %v; want 24 requests", got, err)
+	}
+	for what, n := range seen {
+		if n != 4 {
+			t.Errorf("%s had %d requests, want 4", what, n)
+		}
+	}
+	if len(seen) != 6 {
+		t.Errorf("%d kinds of requests came, want each body at each address", len(seen))
+	}
+}
+
+func TestLoadEndsWithItsContext(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	silent := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		cancel()
+		<-r.Context().Done()
+	}))
+	defer silent.Close()
+	p := plan(silent.Listener.Addr().String(), "x")
+	p.Timeout = time.Hour
+	got, err := load.Run(ctx, p)
+	if err != nil || got.Failed == 0 {
+		t.Errorf("a load that was ended: %+v, %v; want failed requests", got, err)
 	}
 }

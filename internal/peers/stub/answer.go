@@ -36,7 +36,7 @@ func (e *Engine) answer(ctx context.Context, conn net.Conn, r *request) error {
 	if r.has("do_remote_decode", "true") || !r.has("stream", "true") {
 		return write(conn, plain("200 OK", "application/json", e.whole(id, chat, prompt, tokens, r.has("do_remote_decode", "true"))))
 	}
-	s := newStream(conn, id, chat, prompt, tokens, r)
+	s := newStream(conn, id, chat, prompt, tokens, r, e.Model)
 	if pace := r.pace(); pace > 0 {
 		s.done = make(chan struct{})
 		if err := s.begin(); err != nil {
@@ -61,14 +61,14 @@ func (e *Engine) aside(conn net.Conn, method, path string) error {
 	case "/health", "/health_generate", "/ping", "/flush_cache":
 		return json("")
 	case "/v1/models":
-		return json(`{"object":"list","data":[{"id":"` + Model + `","object":"model","created":1700000000,"owned_by":"vllm","root":"` + Model + `","max_model_len":1048576}]}`)
+		return json(`{"object":"list","data":[{"id":"` + e.Model + `","object":"model","created":1700000000,"owned_by":"vllm","root":"` + e.Model + `","max_model_len":1048576}]}`)
 	case "/version":
 		return json(`{"version":"0.32.0"}`)
 	case "/metrics":
 		return write(conn, plain("200 OK", "text/plain", []byte("vllm:nixl_num_failed_transfers_total 0\n"+
 			`vllm:cache_config_info{block_size="16",num_gpu_blocks="8388608"} 1`+"\n")))
 	case "/get_server_info", "/server_info", "/get_model_info", "/model_info":
-		return json(`{"model_path":"` + Model + `","served_model_name":"` + Model + `","tp_size":1,"dp_size":1,"disaggregation_bootstrap_port":null}`)
+		return json(`{"model_path":"` + e.Model + `","served_model_name":"` + e.Model + `","tp_size":1,"dp_size":1,"disaggregation_bootstrap_port":null}`)
 	default:
 		return write(conn, plain("404 Not Found", "application/json", []byte(`{"error":{"message":"no `+method+` here","type":"NotFoundError","param":null,"code":404}}`)))
 	}
@@ -102,5 +102,5 @@ func (e *Engine) whole(id string, chat bool, prompt, tokens int, handle bool) []
 	}
 	return fmt.Appendf(nil, `{"id":%q,"object":%q,"created":1700000000,"model":%q,"choices":[{"index":0,%s,"logprobs":null,"finish_reason":"length","stop_reason":null}],`+
 		`"usage":{"prompt_tokens":%d,"total_tokens":%d,"completion_tokens":%d,"prompt_tokens_details":null},"kv_transfer_params":%s}`,
-		prefix+id, object, Model, choice, prompt, prompt+tokens, tokens, params)
+		prefix+id, object, e.Model, choice, prompt, prompt+tokens, tokens, params)
 }

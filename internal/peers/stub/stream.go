@@ -24,13 +24,13 @@ type stream struct {
 	event, chunk []byte // of the step under way
 }
 
-func newStream(conn net.Conn, id string, chat bool, prompt, tokens int, r *request) *stream {
+func newStream(conn net.Conn, id string, chat bool, prompt, tokens int, r *request, model string) *stream {
 	s := &stream{conn: conn, left: tokens, prompt: prompt, usage: r.has("include_usage", "true"), running: r.has("continuous_usage_stats", "true")}
 	object, prefix := "text_completion", "cmpl-"
 	if chat {
 		object, prefix = "chat.completion.chunk", "chatcmpl-"
 	}
-	s.head = fmt.Sprintf(`data: {"id":%q,"object":%q,"created":1700000000,"model":%q,"choices":[`, prefix+id, object, Model)
+	s.head = fmt.Sprintf(`data: {"id":%q,"object":%q,"created":1700000000,"model":%q,"choices":[`, prefix+id, object, model)
 	s.tail, s.final = `{"index":0,"text":`+Token+`,"logprobs":null,"finish_reason":null,"stop_reason":null}]`, `{"index":0,"text":"","logprobs":null,"finish_reason":"length","stop_reason":null}]`
 	if chat {
 		s.role = `{"index":0,"delta":{"role":"assistant","content":""},"logprobs":null,"finish_reason":null}]`

@@ -6,6 +6,7 @@ package stub
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -14,7 +15,7 @@ import (
 	"time"
 )
 
-// Model is the name of the model that every stub serves.
+// Model is the name of the model that a stub serves unless it is told another.
 const Model = "stub"
 
 // Engine is one stub. Serve makes it work.
@@ -25,6 +26,8 @@ type Engine struct {
 	// Host and Port of this engine are what its handles say.
 	Host string
 	Port int
+	// Model is the name of the model; empty: Model.
+	Model string
 
 	mu    sync.Mutex
 	steps map[time.Duration]*stepper
@@ -34,6 +37,7 @@ type Engine struct {
 
 // Serve answers on ln, which it closes, until ctx ends.
 func (e *Engine) Serve(ctx context.Context, ln net.Listener) error {
+	e.Model = cmp.Or(e.Model, Model)
 	e.steps, e.conns = map[time.Duration]*stepper{}, map[net.Conn]struct{}{}
 	ctx, cancel := context.WithCancel(ctx)
 	stop := context.AfterFunc(ctx, func() {

@@ -132,6 +132,23 @@ func TestHandle(t *testing.T) {
 	}
 }
 
+func TestModel(t *testing.T) {
+	url := serve(t, &stub.Engine{Model: "another"})
+	res, err := http.Get(url + "/v1/models")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	if text, err := io.ReadAll(res.Body); err != nil || !strings.Contains(string(text), `"id":"another"`) {
+		t.Errorf("models are %s, %v; want another", text, err)
+	}
+	for _, e := range events(t, post(t, url+"/v1/completions", `{"prompt":"hi","max_tokens":2,"stream":true}`).Body) {
+		if e["model"] != "another" {
+			t.Errorf("event of model %v, want another", e["model"])
+		}
+	}
+}
+
 func TestWhatRoutersAsk(t *testing.T) {
 	url := serve(t, &stub.Engine{})
 	for path, want := range map[string]int{"/health": 200, "/v1/models": 200, "/metrics": 200, "/version": 200, "/nothing": 404} {

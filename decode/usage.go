@@ -14,7 +14,7 @@ import (
 // include_usage alone, and nothing where the body has one that may mean true or asks for running
 // counts: there the client sees what the engine makes of its own words.
 func askUsage(body []byte) (edited []byte, ok bool, err error) {
-	object, err := rawjson.Parse(body)
+	object, err := rawjson.Reparse(body)
 	if err != nil {
 		return nil, false, fmt.Errorf("ask for usage: %w", err)
 	}
@@ -32,7 +32,7 @@ func askUsage(body []byte) (edited []byte, ok bool, err error) {
 // askRunning has the engine count in every event, for a frontend that takes out what its client did not
 // ask for.
 func askRunning(body []byte) ([]byte, error) {
-	object, err := rawjson.Parse(body)
+	object, err := rawjson.Reparse(body)
 	if err != nil {
 		return nil, fmt.Errorf("ask for running counts: %w", err)
 	}

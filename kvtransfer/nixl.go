@@ -25,9 +25,9 @@ var (
 func (NIXL) Name() string { return "nixl" }
 
 // PreparePrefill asks for one token, unstreamed, because a streamed answer carries no handle, and
-// of one sequence, because further ones would hold blocks until the lease ends.
+// of one sequence, because further ones would hold blocks until the lease ends. Its body was taken by rawjson.Parse before.
 func (NIXL) PreparePrefill(body []byte) ([]byte, error) {
-	o, err := rawjson.Parse(body)
+	o, err := rawjson.Reparse(body)
 	if err != nil {
 		return nil, fmt.Errorf("prepare prefill: %w", err)
 	}
@@ -103,7 +103,7 @@ func (c NIXL) PrepareDecode(body []byte, h *Handle) ([]byte, error) {
 	if len(h.Params) == 0 {
 		return nil, errors.New("prepare decode with a handle without params")
 	}
-	o, err := rawjson.Parse(body)
+	o, err := rawjson.Reparse(body)
 	if err != nil {
 		return nil, fmt.Errorf("prepare decode: %w", err)
 	}

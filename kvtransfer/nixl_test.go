@@ -72,8 +72,8 @@ func TestNIXLGolden(t *testing.T) {
 
 func TestNIXLRefuses(t *testing.T) {
 	nixl := kvtransfer.NIXL{}
-	if _, err := nixl.PreparePrefill([]byte(`{"a":1,"a":2}`)); err == nil {
-		t.Error("PreparePrefill took a body with duplicate names")
+	if _, err := nixl.PreparePrefill([]byte(`{"a":1,`)); err == nil {
+		t.Error("PreparePrefill took a body that ends too early")
 	}
 	if _, err := nixl.HandleFrom([]byte(`Internal Server Error`)); err == nil || errors.Is(err, kvtransfer.ErrNoHandle) {
 		t.Errorf("HandleFrom of no JSON = %v, want an error other than ErrNoHandle", err)

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/baton-llm/baton/internal/enginesim"
@@ -160,6 +161,7 @@ func TestStreamsGoOnWhenTheirWorkerGoes(t *testing.T) {
 				if err := g.Wait(); err != nil {
 					t.Error(err)
 				}
+				synctest.Wait() // a client has its last byte before its request is counted
 				if n := metric(t, s.d.proc.reg, "baton_requests_total", "done"); n != streams {
 					t.Errorf("%v requests are done, want %d", n, streams)
 				}

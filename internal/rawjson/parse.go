@@ -124,13 +124,18 @@ func parse(d *jsontext.Decoder, body []byte) (*Object, error) {
 	if _, err := d.ReadToken(); !errors.Is(err, io.EOF) {
 		return nil, &SyntaxError{Offset: end, Msg: "something follows the object"}
 	}
-	if len(o.members) > fewMembers {
-		o.index = make(map[string]int, len(o.members))
-		for i, m := range o.members {
-			o.index[m.name] = i
-		}
-	}
+	o.indexMembers()
 	return o, nil
+}
+
+func (o *Object) indexMembers() {
+	if len(o.members) <= fewMembers {
+		return
+	}
+	o.index = make(map[string]int, len(o.members))
+	for i, m := range o.members {
+		o.index[m.name] = i
+	}
 }
 
 const (

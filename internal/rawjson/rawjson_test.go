@@ -178,14 +178,21 @@ func TestEdit(t *testing.T) {
 }
 
 func FuzzParse(f *testing.F) {
-	for _, s := range []string{`{}`, `{"a":1,"b":[{"c":"\u00e9"}]}`, `{"a":1,"\u0061":2}`, " {\"a\" :\t-1.5e3 } ", `{"a":"\ud800"}`, `[]`, `{"a":tru}`} {
+	for _, s := range []string{`{}`, `{"a":1,"b":[{"c":"\u00e9"}]}`, `{"a":1,"\u0061":2}`, " {\"a\" :\t-1.5e3 } ", `{"a":"\ud800"}`, `[]`, `{"a":tru}`, `{"a":[ [1, "]"] ,{"b":[]}, "\\\"," ],"c":{ }, "d" : [ ] } `} {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
 		kept := bytes.Clone(body)
-		_, err := rawjson.Parse(body)
+		o, err := rawjson.Parse(body)
+		again, errAgain := rawjson.Reparse(body) // of what Parse does not take it may do anything but end badly
 		if !bytes.Equal(kept, body) {
-			t.Fatal("Parse changed the body")
+			t.Fatal("Parse or Reparse changed the body")
+		}
+		if err == nil {
+			if errAgain != nil {
+				t.Fatalf("Reparse of %q: %v", body, errAgain)
+			}
+			alike(t, o, again)
 		}
 		var members map[string]json.RawMessage
 		valid := json.Unmarshal(body, &members) == nil && members != nil
@@ -197,6 +204,56 @@ func FuzzParse(f *testing.F) {
 			t.Errorf("Parse of %q = %v, encoding/json takes it", body, err)
 		}
 	})
+}
+
+// alike compares what Parse and Reparse made of the same body, and its arrays with what encoding/json makes of them.
+func alike(t *testing.T, o, again *rawjson.Object) {
+	t.Helper()
+	if one, other := slices.Collect(o.Names()), slices.Collect(again.Names()); !slices.Equal(one, other) {
+		t.Fatalf("Parse finds %q, Reparse %q", one, other)
+	}
+	for name := range o.Names() {
+		one, _ := o.Get(name)
+		other, ok := again.Get(name)
+		if !ok || !bytes.Equal(one, other) {
+			t.Fatalf("%q is %s to Parse and %s to Reparse", name, one, other)
+		}
+		switch one.Kind() {
+		case rawjson.KindObject:
+			inner, err := rawjson.Parse(one)
+			if err != nil {
+				t.Fatal(err)
+			}
+			read, err := one.Object()
+			if err != nil {
+				t.Fatal(err)
+			}
+			alike(t, inner, read)
+		case rawjson.KindArray:
+			var want []json.RawMessage
+			if err := json.Unmarshal(one, &want); err != nil {
+				t.Fatal(err)
+			}
+			n := 0
+			for element, err := range one.Array() {
+				if err != nil || n >= len(want) || !bytes.Equal(element, bytes.TrimSpace(want[n])) {
+					t.Fatalf("element %d of %s is %s, %v", n, one, element, err)
+				}
+				n++
+			}
+			if n != len(want) {
+				t.Fatalf("%s has %d elements, want %d", one, n, len(want))
+			}
+		}
+	}
+}
+
+func TestReparseRefusesWhatIsNoObject(t *testing.T) {
+	for _, body := range []string{``, ` `, `[]`, `{`, `{"a`, `{"a"`, `{"a":`, `{"a":1`, `{"a":1,`, `{"a":1,}`, `{"a":[1}`, `{"a" 1}`, `{a:1}`, `{"a":"b}`, `{"a":1}x`, `{"a":}`, `{}{}`} {
+		if _, err := rawjson.Reparse([]byte(body)); err == nil {
+			t.Errorf("%q is taken", body)
+		}
+	}
 }
 
 func FuzzEdit(f *testing.F) {

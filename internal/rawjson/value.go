@@ -1,10 +1,8 @@
 package rawjson
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"iter"
 	"strconv"
 
@@ -90,31 +88,21 @@ func (v Value) Bool() (bool, error) {
 }
 
 // Array yields the elements of an array; its only error, as the last pair, is that v is none (ErrKind)
-// or not valid.
+// or not of an Object.
 func (v Value) Array() iter.Seq2[Value, error] {
 	return func(yield func(Value, error) bool) {
 		if v.Kind() != KindArray {
 			yield(nil, fmt.Errorf("read an array: %w", ErrKind))
 			return
 		}
-		d := jsontext.NewDecoder(bytes.NewBuffer(v))
-		_, err := d.ReadToken()
-		for err == nil && d.PeekKind() != jsontext.KindEndArray {
-			var e jsontext.Value
-			if e, err = d.ReadValue(); err == nil && !yield(Value(e[:len(e):len(e)]), nil) {
-				return
-			}
-		}
-		if err != nil && !errors.Is(err, io.EOF) {
-			yield(nil, fmt.Errorf("read an array: %w", err))
-		}
+		elements(v, yield)
 	}
 }
 
-// Object parses v as an object; ErrKind if it is none.
+// Object reads v as an object; ErrKind if it is none.
 func (v Value) Object() (*Object, error) {
 	if v.Kind() != KindObject {
 		return nil, fmt.Errorf("read an object: %w", ErrKind)
 	}
-	return Parse(v)
+	return Reparse(v)
 }

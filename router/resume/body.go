@@ -14,7 +14,7 @@ var errNoRoom = errors.New("the answer already has max_tokens")
 // Body makes the body that asks for the rest of the answer from the client's, and says how many tokens
 // that may have; 0: the body names no bound. The client's body stays as it is.
 func (t *Transcript) Body(body []byte) (edited []byte, maxTokens int, err error) {
-	object, err := rawjson.Parse(body)
+	object, err := rawjson.Reparse(body)
 	if err != nil {
 		return nil, 0, fmt.Errorf("continue a request: %w", err)
 	}

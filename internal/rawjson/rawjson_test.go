@@ -244,6 +244,7 @@ func alike(t *testing.T, o, again *rawjson.Object) {
 			if n != len(want) {
 				t.Fatalf("%s has %d elements, want %d", one, n, len(want))
 			}
+		default: // has nothing inside
 		}
 	}
 }

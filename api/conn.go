@@ -70,17 +70,8 @@ func (c *conn) offer(p []byte) (int, error) {
 
 // try is called with the file descriptor, which does not block. It never asks to be called again.
 func (c *conn) try(fd uintptr) bool {
-	for {
-		n, err := syscall.Write(int(fd), c.data)
-		if errors.Is(err, syscall.EINTR) {
-			continue
-		}
-		if !errors.Is(err, syscall.EAGAIN) {
-			c.err = err
-		}
-		c.sent = max(n, 0)
-		return true
-	}
+	c.sent, c.err = writeAtOnce(fd, c.data)
+	return true
 }
 
 // CloseWrite lets net/http end a connection without cutting off what its client has not read.
@@ -124,7 +115,7 @@ func (l *listener) Accept() (net.Conn, error) {
 		return nil, err
 	}
 	c := &conn{Conn: nc, slots: l.slots}
-	if file, ok := nc.(syscall.Conn); ok {
+	if file, ok := nc.(syscall.Conn); ok && writesAtOnce {
 		if c.raw, err = file.SyscallConn(); err != nil {
 			c.raw = nil // it is closed already, as its reader will find
 		}

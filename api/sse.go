@@ -153,7 +153,7 @@ func (s *eventWriter) send(blocks []byte) error {
 		s.w.WriteHeader(http.StatusOK)
 	}
 	s.last = time.Now()
-	if s.conn != nil && !s.conn.eager {
+	if s.conn != nil && !s.conn.eager { // where there are no blocks, nothing else goes through the connection
 		if err := s.conn.drain(); err != nil {
 			return err
 		}

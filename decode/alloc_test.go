@@ -43,7 +43,6 @@ type taker struct{ *burst }
 func (taker) Context() context.Context                             { return context.Background() }
 func (taker) Close()                                               {}
 func (taker) Portion() int                                         { return 32 << 10 }
-func (taker) SendJSON(context.Context, wire.Kind, any) error       { return nil }
 func (t taker) SendAhead(context.Context, wire.Kind, []byte) error { t.frames++; return nil }
 func (t taker) Send(context.Context, wire.Kind, []byte) error      { t.frames++; return nil }
 

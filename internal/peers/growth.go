@@ -67,8 +67,7 @@ func (r *growthReport) sizes(series string) (sizes []int) {
 
 // markdown writes a table for each series: medians, and the range of the rounds.
 func (r *growthReport) markdown(w io.Writer) {
-	fmt.Fprintf(w, "%s, %d rounds of %s a load, medians (lowest–highest). %s, %d cores, Linux %s, %s; at most %d descriptors in a process.\n",
-		r.Date.Format("2 January 2006"), r.Rounds, r.Window, r.Machine.CPU, r.Machine.Cores, r.Machine.Kernel, r.Machine.Go, r.Files)
+	fmt.Fprintf(w, "%s; at most %d descriptors in a process.\n", &r.conditions, r.Files)
 	for _, k := range kinds {
 		sizes := r.sizes(k.name)
 		if len(sizes) == 0 {

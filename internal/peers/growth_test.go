@@ -28,7 +28,7 @@ func TestGrowthIsMeasured(t *testing.T) {
 		{"workers", 64, requests, func(context.Context, *site) (*router, error) { return &router{}, errors.New("no memory") }},
 		{"streams", 20, paced, start},
 	}
-	r := &growthReport{Rounds: 2, Window: 20 * time.Millisecond}
+	r := &growthReport{conditions: conditions{Rounds: 2, Window: 20 * time.Millisecond}}
 	if err := r.measure(t.Context(), &site{}, points, t.Output()); err != nil {
 		t.Fatal(err)
 	}
@@ -75,7 +75,7 @@ func TestPoints(t *testing.T) {
 }
 
 func TestGrowthIsShown(t *testing.T) {
-	r := growthReport{Date: time.Now(), Rounds: 3, Files: 20_000, Absent: []absent{{"workers 64, round 2", "no memory"}}}
+	r := growthReport{conditions: conditions{Date: time.Now(), Rounds: 3, Absent: []absent{{"workers 64, round 2", "no memory"}}}, Files: 20_000}
 	for round, n := range []time.Duration{3, 1, 2} {
 		for _, size := range []int{2, 64} {
 			r.Growth = append(r.Growth, growth{

@@ -105,7 +105,7 @@ func ready(t *testing.T, file string) string {
 }
 
 func TestTables(t *testing.T) {
-	r := report{Date: time.Now(), Cells: cells(true), Routers: []about{{Name: direct}, {Name: "baton"}, {Name: "other", Version: "1.2"}}, Absent: []absent{{"third", "it cannot be had"}}}
+	r := report{conditions: conditions{Date: time.Now(), Absent: []absent{{"third", "it cannot be had"}}}, Cells: cells(true), Routers: []about{{Name: direct}, {Name: "baton"}, {Name: "other", Version: "1.2"}}}
 	for round, n := range []time.Duration{3, 1, 2} {
 		for i, a := range r.Routers {
 			r.Samples = append(r.Samples, sample{

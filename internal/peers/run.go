@@ -27,14 +27,11 @@ type runCommand struct {
 
 // report is the file of figures.
 type report struct {
-	Date    time.Time     `json:"date"`
-	Machine machine       `json:"machine"`
-	Rounds  int           `json:"rounds"`
-	Window  time.Duration `json:"window"`
-	Cells   []cell        `json:"cells"`
-	Routers []about       `json:"routers"`
-	Absent  []absent      `json:"absent"`
-	Samples []sample      `json:"samples"`
+	conditions
+
+	Cells   []cell   `json:"cells"`
+	Routers []about  `json:"routers"`
+	Samples []sample `json:"samples"`
 }
 
 // about is a router as readers know it.
@@ -75,7 +72,7 @@ func (c *runCommand) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	r := &report{Date: time.Now(), Machine: thisMachine(), Rounds: c.Rounds, Window: c.Window, Cells: wanted}
+	r := &report{conditions: now(c.Rounds, c.Window), Cells: wanted}
 	routers := []*router{{name: direct, addr: site.decode}}
 	defer func() {
 		for _, r := range routers {

@@ -22,13 +22,10 @@ type scaleCommand struct {
 
 // growthReport is the file of figures of scaleCommand.
 type growthReport struct {
-	Date    time.Time     `json:"date"`
-	Machine machine       `json:"machine"`
-	Rounds  int           `json:"rounds"`
-	Window  time.Duration `json:"window"`
-	Files   int           `json:"files"` // descriptors that one process may have
-	Absent  []absent      `json:"absent"`
-	Growth  []growth      `json:"growth"`
+	conditions
+
+	Files  int      `json:"files"` // descriptors that one process may have
+	Growth []growth `json:"growth"`
 }
 
 // growth is one load at one size in one round.
@@ -67,7 +64,7 @@ func (c *scaleCommand) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	r := &growthReport{Date: time.Now(), Machine: thisMachine(), Rounds: c.Rounds, Window: c.Window, Files: int(min(files.Max, 1<<20))}
+	r := &growthReport{conditions: now(c.Rounds, c.Window), Files: int(min(files.Max, 1<<20))}
 	points := slices.DeleteFunc(points(c.Baton, r.Files, c.Quick), func(p point) bool { return len(c.Series) > 0 && !slices.Contains(c.Series, p.series) })
 	if len(points) == 0 {
 		return fmt.Errorf("no series is called %q", c.Series)

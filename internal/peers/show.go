@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"os"
 	"os/exec"
 	"runtime"
 	"strings"
+	"time"
 )
 
 // showCommand writes what people read of a file of figures.
@@ -35,6 +37,25 @@ func (c *showCommand) Run(_ context.Context) error {
 		return err
 	}
 	return write(r, strings.TrimSuffix(c.File, ".json"))
+}
+
+// conditions are how figures came to be.
+type conditions struct {
+	Date    time.Time     `json:"date"`
+	Machine machine       `json:"machine"`
+	Rounds  int           `json:"rounds"`
+	Window  time.Duration `json:"window"`
+	Absent  []absent      `json:"absent"` // what was to be measured and was not
+}
+
+func now(rounds int, window time.Duration) conditions {
+	return conditions{Date: time.Now(), Machine: thisMachine(), Rounds: rounds, Window: window}
+}
+
+// String is the line above the tables, without its end.
+func (c *conditions) String() string {
+	return fmt.Sprintf("%s, %d rounds of %s a load, medians (lowest–highest). %s, %d cores, Linux %s, %s",
+		c.Date.Format("2 January 2006"), c.Rounds, c.Window, c.Machine.CPU, c.Machine.Cores, c.Machine.Kernel, c.Machine.Go)
 }
 
 // machine is what the figures were measured on.

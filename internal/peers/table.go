@@ -77,8 +77,7 @@ var tables = []struct {
 
 // markdown writes the tables: medians, and the range of the rounds.
 func (r *report) markdown(w io.Writer) {
-	fmt.Fprintf(w, "%s, %d rounds of %s a load, medians (lowest–highest). %s, %d cores, Linux %s, %s.\n", r.Date.Format("2 January 2006"), r.Rounds, r.Window,
-		r.Machine.CPU, r.Machine.Cores, r.Machine.Kernel, r.Machine.Go)
+	fmt.Fprintf(w, "%s.\n", &r.conditions)
 	for _, t := range tables {
 		columns := slices.DeleteFunc(slices.Clone(t.columns), func(c column) bool {
 			return !slices.ContainsFunc(r.Cells, func(l cell) bool { return l.Name == c.cell })

@@ -2,7 +2,6 @@ package relay
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"sync"
@@ -58,15 +57,6 @@ func (r *Run) ID() uint64 { return r.id }
 // Context ends with the context given to Open, with cause ErrCancelled or ErrFrontendGone when
 // nobody wants the answer any more, and some time after the run is over.
 func (r *Run) Context() context.Context { return r.ctx }
-
-// SendJSON sends v as the JSON payload of a frame; see Send.
-func (r *Run) SendJSON(ctx context.Context, kind wire.Kind, v any) error {
-	payload, err := json.Marshal(v)
-	if err != nil {
-		return fmt.Errorf("send %s: %w", kind, err)
-	}
-	return r.Send(ctx, kind, payload)
-}
 
 // Send copies payload into the run's next frame. Data waits while the window is full, until ctx
 // or the run's context ends (then the error is the cause); other kinds never wait, so a run can

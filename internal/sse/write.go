@@ -16,7 +16,7 @@ func Append(dst, name, data []byte) []byte {
 	}
 	for {
 		line, rest, more := bytes.Cut(data, newline)
-		dst = append(append(append(dst, "data: "...), line...), '\n')
+		dst = append(append(append(dst, lineHead...), line...), '\n')
 		if !more {
 			return append(dst, '\n')
 		}

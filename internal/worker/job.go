@@ -2,7 +2,9 @@ package worker
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"iter"
 	"log/slog"
 	"time"
@@ -42,7 +44,6 @@ type Run interface {
 	Context() context.Context
 	Send(ctx context.Context, kind wire.Kind, payload []byte) error
 	SendAhead(ctx context.Context, kind wire.Kind, payload []byte) error
-	SendJSON(ctx context.Context, kind wire.Kind, v any) error
 	// Portion is how many bytes of Data one frame has at most, where they can be divided.
 	Portion() int
 	Close()
@@ -137,7 +138,7 @@ func Conclude[J any](ctx context.Context, run Run, d *Delivery[J], back bool, er
 			level = slog.LevelInfo // nothing is wrong here: the client asked for it
 		}
 		log.Log(ctx, level, "job failed", slog.String("reason", outcome), slog.Any("error", err))
-		if err := run.SendJSON(ctx, wire.Fail, failure.Failure); err != nil {
+		if err := tell(ctx, run, &failure.Failure); err != nil {
 			log.DebugContext(ctx, "failure not sent", slog.Any("error", err))
 		}
 	} else {
@@ -147,4 +148,13 @@ func Conclude[J any](ctx context.Context, run Run, d *Delivery[J], back bool, er
 		log.WarnContext(ctx, "job not acknowledged, it will come again", slog.Any("error", err))
 	}
 	return outcome
+}
+
+// tell sends the router why the run failed.
+func tell(ctx context.Context, run Run, why *wire.Failure) error {
+	payload, err := json.Marshal(why)
+	if err != nil {
+		return fmt.Errorf("send %s: %w", wire.Fail, err)
+	}
+	return run.Send(ctx, wire.Fail, payload)
 }

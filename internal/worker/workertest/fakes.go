@@ -164,14 +164,6 @@ func (r *run) SendAhead(ctx context.Context, kind wire.Kind, payload []byte) err
 // Portion is as small as tests need it to see frames that are full.
 func (r *run) Portion() int { return Portion }
 
-func (r *run) SendJSON(ctx context.Context, kind wire.Kind, v any) error {
-	payload, err := json.Marshal(v)
-	if err != nil {
-		return err
-	}
-	return r.Send(ctx, kind, payload)
-}
-
 // Reports keeps what stages tell the dispatchers.
 type Reports struct {
 	mu   sync.Mutex

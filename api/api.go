@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -88,6 +89,8 @@ type Server struct {
 	handler  http.Handler
 	draining atomic.Bool
 	watchers atomic.Int32 // streams of live events
+
+	exchanges exchanges
 }
 
 // New makes a server that does nothing until Serve is called.
@@ -96,6 +99,7 @@ func New(cfg Config, deps Deps) *Server {
 		deps.Tracer = noop.NewTracerProvider().Tracer("")
 	}
 	s := &Server{cfg: cfg, deps: deps, log: deps.Log, metrics: newMetrics(deps.Registerer)}
+	s.exchanges.open = map[*exchange]struct{}{}
 	s.memory = newMemory(cfg.MaxBodyMemory, s.metrics.bodyBytes)
 	s.handler = s.routes()
 	return s
@@ -165,7 +169,6 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 		Protocols:         new(http.Protocols),
 		BaseContext:       func(net.Listener) context.Context { return base },
 		ConnContext:       withConn,
-		ConnState:         s.metrics.connection,
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug), // broken connections
 	}
 	srv.Protocols.SetHTTP1(true)
@@ -182,13 +185,19 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 		serve = func(ln net.Listener) error { return srv.ServeTLS(ln, "", "") }
 	}
 
+	var returns sync.WaitGroup
+	defer returns.Wait()
+	if s.cfg.TLSCert == "" { // else there are no exchanges
+		s.exchanges.again = newAgain(ln.Addr())
+		returns.Go(func() { _ = srv.Serve(s.exchanges.again) }) // ends with the other
+	}
 	served := make(chan error, 1)
-	go func() { served <- serve(newListener(ln, s.cfg.MaxConnections)) }()
+	go func() { served <- serve(newListener(ln, s.cfg.MaxConnections, s.metrics.connections)) }()
 	s.log.InfoContext(ctx, "serving", slog.String("addr", ln.Addr().String()), slog.Bool("tls", s.cfg.TLSCert != ""))
 	select {
 	case err := <-served:
 		end(errStopped)
-		return errors.Join(fmt.Errorf("serve on %s: %w", ln.Addr(), err), stop(base, srv))
+		return errors.Join(fmt.Errorf("serve on %s: %w", ln.Addr(), err), s.stop(base, srv))
 	case <-ctx.Done():
 	}
 
@@ -203,21 +212,25 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	}
 	wait, cancel := context.WithTimeout(base, s.cfg.DrainTimeout)
 	defer cancel()
-	if srv.Shutdown(wait) == nil {
+	s.exchanges.close()
+	if srv.Shutdown(wait) == nil && s.exchanges.wait(wait) == nil {
 		return nil
 	}
 	s.log.WarnContext(base, "requests outlast the drain and are ended")
 	end(errStopped)
-	return stop(base, srv)
+	return s.stop(base, srv)
 }
 
 // stop gives requests whose context has ended the time to say so to their clients, and then cuts
 // the connections. A connection that a client opened and has not used yet keeps Shutdown waiting for up to six seconds.
-func stop(ctx context.Context, srv *http.Server) error {
+func (s *Server) stop(ctx context.Context, srv *http.Server) error {
 	const bound = 8 * time.Second
 	wait, cancel := context.WithTimeout(context.WithoutCancel(ctx), bound)
 	defer cancel()
-	if err := srv.Shutdown(wait); err != nil {
+	s.exchanges.close()
+	s.exchanges.stop(errStopped)
+	if err := errors.Join(srv.Shutdown(wait), s.exchanges.wait(wait)); err != nil {
+		s.exchanges.abort()
 		return errors.Join(fmt.Errorf("requests still run %v after they were told to end: %w", bound, err), srv.Close())
 	}
 	return nil

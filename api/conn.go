@@ -6,6 +6,8 @@ import (
 	"net"
 	"sync"
 	"syscall"
+
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 // conn is a client's connection that can also be written to without waiting. What does not fit then is kept, and goes
@@ -13,7 +15,9 @@ import (
 type conn struct {
 	net.Conn
 
-	slots   <-chan struct{} // one is given back at the end
+	open    prometheus.Gauge // counts it
+	slots   <-chan struct{}  // one is given back at the end
+	ahead   []byte           // was read already, and comes before all else
 	closed  sync.Once
 	raw     syscall.RawConn
 	attempt func(fd uintptr) bool // try, made once
@@ -24,6 +28,18 @@ type conn struct {
 	data []byte
 	sent int
 	err  error
+}
+
+// Read gives what was read ahead first.
+func (c *conn) Read(p []byte) (int, error) {
+	if len(c.ahead) == 0 {
+		return c.Conn.Read(p)
+	}
+	n := copy(p, c.ahead)
+	if c.ahead = c.ahead[n:]; len(c.ahead) == 0 {
+		c.ahead = nil // it may be part of something large
+	}
+	return n, nil
 }
 
 // Write waits until p is sent, unless the connection is eager.
@@ -85,7 +101,10 @@ func (c *conn) CloseWrite() error {
 // Close makes room for another connection.
 func (c *conn) Close() error {
 	err := c.Conn.Close()
-	c.closed.Do(func() { <-c.slots })
+	c.closed.Do(func() {
+		c.open.Dec()
+		<-c.slots
+	})
 	return err
 }
 
@@ -93,13 +112,14 @@ func (c *conn) Close() error {
 type listener struct {
 	net.Listener
 
+	open  prometheus.Gauge
 	slots chan struct{}
 	done  chan struct{} // closed by Close
 	once  sync.Once
 }
 
-func newListener(ln net.Listener, most int) *listener {
-	return &listener{Listener: ln, slots: make(chan struct{}, most), done: make(chan struct{})}
+func newListener(ln net.Listener, most int, open prometheus.Gauge) *listener {
+	return &listener{Listener: ln, open: open, slots: make(chan struct{}, most), done: make(chan struct{})}
 }
 
 // Accept waits for a connection, and before that until there may be one more.
@@ -114,7 +134,8 @@ func (l *listener) Accept() (net.Conn, error) {
 		<-l.slots
 		return nil, err
 	}
-	c := &conn{Conn: nc, slots: l.slots}
+	l.open.Inc()
+	c := &conn{Conn: nc, open: l.open, slots: l.slots}
 	if file, ok := nc.(syscall.Conn); ok && writesAtOnce {
 		if c.raw, err = file.SyscallConn(); err != nil {
 			c.raw = nil // it is closed already, as its reader will find
@@ -134,10 +155,10 @@ type connKey struct{}
 
 // withConn is for http.Server.ConnContext.
 func withConn(ctx context.Context, nc net.Conn) context.Context {
-	if c, ok := nc.(*conn); ok && c.raw != nil {
+	if c, ok := nc.(*conn); ok {
 		return context.WithValue(ctx, connKey{}, c)
 	}
-	return ctx // TLS encrypts what is written: it cannot be sent in part
+	return ctx // TLS encrypts what is written: it cannot be sent in part, nor without net/http
 }
 
 // connOf is the connection of an HTTP/1 request if it can be eager, else nil.
@@ -145,6 +166,8 @@ func connOf(ctx context.Context, major int) *conn {
 	if major != 1 {
 		return nil
 	}
-	c, _ := ctx.Value(connKey{}).(*conn)
-	return c
+	if c, _ := ctx.Value(connKey{}).(*conn); c != nil && c.raw != nil {
+		return c
+	}
+	return nil
 }

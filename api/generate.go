@@ -97,9 +97,21 @@ func (s *Server) timeLimit(h http.Header) (time.Duration, *router.Error) {
 	return limit, nil
 }
 
-// relay carries the request out and writes its answer.
+// relay has the request carried out, where it can be without net/http.
 func (s *Server) relay(w http.ResponseWriter, r *http.Request, req *router.Request) {
+	if e, r := s.detach(w, r); e != nil {
+		go s.answer(e, w, r, req)
+		return
+	}
+	s.carry(w, r, req)
+}
+
+// carry carries the request out and writes its answer.
+func (s *Server) carry(w http.ResponseWriter, r *http.Request, req *router.Request) {
 	ctx := r.Context()
+	if bill := recordOf(ctx).bill; bill != nil {
+		defer bill.settle(req.PromptTokens, req.MaxTokens) // unless somebody knows better before
+	}
 	if !req.Deadline.IsZero() {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithDeadline(ctx, req.Deadline)

@@ -62,6 +62,10 @@ func (a *Answer) Next(ctx context.Context) ([]byte, error) {
 			c.publish(ctx)
 			continue
 		}
+		if ctx.Done() == c.left { // whose end wakes, too: a smaller wait for what most of them are
+			<-c.wake
+			continue
+		}
 		select {
 		case <-c.wake:
 		case <-ctx.Done():

@@ -45,7 +45,8 @@ type call struct {
 	stream   uint64
 	admitted time.Time
 	span     trace.Span
-	wake     chan struct{} // of the one waiting goroutine; buffers one
+	wake     chan struct{}   // of the one waiting goroutine; buffers one
+	left     <-chan struct{} // closed when the client leaves, which ends the call
 
 	mu       sync.Mutex // never held while the receiver or the router's table is called
 	state    State

@@ -76,10 +76,10 @@ func (s *Server) detach(w http.ResponseWriter, r *http.Request) (*exchange, *htt
 
 // answer carries the request out, and ends what the middlewares began. It waits with few and small frames on its stack:
 // with less than a quarter of 8 KiB, the runtime's own needs included, half of them are given back.
-func (s *Server) answer(e *exchange, w http.ResponseWriter, r *http.Request, req *router.Request) {
+func (s *Server) answer(e *exchange, w *writer, r *http.Request, req *router.Request) {
 	defer e.all.left()
 	defer func() { e.end(recover() == nil) }() // what recovered passes on is an answer that broke off
-	defer s.conclude(w.(*writer), r)
+	defer s.conclude(w, r)
 	defer s.recovered(w, r)
 	s.carry(w, r, req)
 }
@@ -130,8 +130,13 @@ func (e *exchange) part(more bool) {
 	}
 }
 
-// Header is that of the answer.
-func (e *exchange) Header() http.Header { return e.header }
+// Header is that of the answer, until it is written.
+func (e *exchange) Header() http.Header {
+	if e.header == nil {
+		return http.Header{}
+	}
+	return e.header
+}
 
 // SetWriteDeadline is for http.ResponseController.
 func (e *exchange) SetWriteDeadline(t time.Time) error { return e.conn.SetWriteDeadline(t) }
@@ -180,6 +185,7 @@ func (e *exchange) WriteHeader(status int) {
 	}
 	_ = e.header.Write(b) // it always has room
 	b.WriteString("\r\n")
+	e.header = nil
 }
 
 // Write keeps p until it is flushed or there is much of it.

@@ -100,7 +100,7 @@ func (s *Server) timeLimit(h http.Header) (time.Duration, *router.Error) {
 // relay has the request carried out, where it can be without net/http.
 func (s *Server) relay(w http.ResponseWriter, r *http.Request, req *router.Request) {
 	if e, r := s.detach(w, r); e != nil {
-		go s.answer(e, w, r, req)
+		go s.answer(e, w.(*writer), r, req)
 		return
 	}
 	s.carry(w, r, req)
@@ -108,15 +108,16 @@ func (s *Server) relay(w http.ResponseWriter, r *http.Request, req *router.Reque
 
 // carry carries the request out and writes its answer.
 func (s *Server) carry(w http.ResponseWriter, r *http.Request, req *router.Request) {
-	ctx := r.Context()
-	if bill := recordOf(ctx).bill; bill != nil {
-		defer bill.settle(req.PromptTokens, req.MaxTokens) // unless somebody knows better before
+	if req.Deadline.IsZero() {
+		s.write(r.Context(), w, r, req)
+		return
 	}
-	if !req.Deadline.IsZero() {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithDeadline(ctx, req.Deadline)
-		defer cancel()
-	}
+	ctx, cancel := context.WithDeadline(r.Context(), req.Deadline)
+	defer cancel()
+	s.write(ctx, w, r, req)
+}
+
+func (s *Server) write(ctx context.Context, w http.ResponseWriter, r *http.Request, req *router.Request) {
 	if req.Streaming {
 		s.stream(ctx, w, r, req)
 		return

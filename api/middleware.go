@@ -83,6 +83,9 @@ func (s *Server) observe(next http.Handler) http.Handler {
 // conclude ends what the middlewares began.
 func (s *Server) conclude(out *writer, r *http.Request) {
 	rec := recordOf(r.Context())
+	if rec.bill != nil {
+		rec.bill.settle(rec.bill.req.PromptTokens, rec.bill.req.MaxTokens) // unless somebody knew better before
+	}
 	rec.endSpan(r.Context())
 	out.finish(s.cfg.BodyTimeout)
 	s.account(r, rec, out, time.Since(rec.start))

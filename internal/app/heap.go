@@ -10,7 +10,7 @@ import (
 const (
 	// heapSlack is what a process may allocate between two garbage collections even if little of it is live: a router's
 	// requests leave nothing behind, and a few MiB of live heap would have Go collect dozens of times a second.
-	heapSlack = 48 << 20
+	heapSlack = 32 << 20
 	// heapPercent is the most that GOGC is raised to for it, and leastPercent the least.
 	heapPercent, leastPercent = 800, 10
 	heapLook                  = 100 * time.Millisecond // a burst may fill what a small heap was allowed many times in a second

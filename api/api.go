@@ -10,7 +10,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -90,6 +89,8 @@ type Server struct {
 	draining atomic.Bool
 	watchers atomic.Int32 // streams of live events
 
+	few       int32        // see its constant
+	kept      atomic.Int32 // requests that net/http keeps while they are carried out
 	exchanges exchanges
 }
 
@@ -98,7 +99,7 @@ func New(cfg Config, deps Deps) *Server {
 	if deps.Tracer == nil {
 		deps.Tracer = noop.NewTracerProvider().Tracer("")
 	}
-	s := &Server{cfg: cfg, deps: deps, log: deps.Log, metrics: newMetrics(deps.Registerer)}
+	s := &Server{cfg: cfg, deps: deps, log: deps.Log, metrics: newMetrics(deps.Registerer), few: few}
 	s.exchanges.open = map[*exchange]struct{}{}
 	s.memory = newMemory(cfg.MaxBodyMemory, s.metrics.bodyBytes)
 	s.handler = s.routes()
@@ -185,12 +186,7 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 		serve = func(ln net.Listener) error { return srv.ServeTLS(ln, "", "") }
 	}
 
-	var returns sync.WaitGroup
-	defer returns.Wait()
-	if s.cfg.TLSCert == "" { // else there are no exchanges
-		s.exchanges.again = newAgain(ln.Addr())
-		returns.Go(func() { _ = srv.Serve(s.exchanges.again) }) // ends with the other
-	}
+	s.exchanges.serve = giveBack(srv, ln.Addr())
 	served := make(chan error, 1)
 	go func() { served <- serve(newListener(ln, s.cfg.MaxConnections, s.metrics.connections)) }()
 	s.log.InfoContext(ctx, "serving", slog.String("addr", ln.Addr().String()), slog.Bool("tls", s.cfg.TLSCert != ""))

@@ -26,6 +26,7 @@ type exchange struct {
 	buf     *bytes.Buffer // from outgoing; what is not sent yet; nil: nothing
 	begun   bool
 	chunked bool
+	whole   bool  // it is complete
 	last    bool  // the connection ends with the answer
 	left    int64 // bytes of a body with a length that are still to be written
 	err     error // the first of a write
@@ -82,6 +83,8 @@ func (s *Server) answer(e *exchange, w *writer, r *http.Request, req *router.Req
 	defer s.conclude(w, r)
 	defer s.recovered(w, r)
 	s.carry(w, r, req)
+	w.bound()
+	_ = w.note(e.complete())
 }
 
 // watch reads on until the client sends more or ends its side.
@@ -125,7 +128,7 @@ func (e *exchange) end(whole bool) {
 // part lets go of the connection, which net/http reads on from if there is more.
 func (e *exchange) part(more bool) {
 	e.all.remove(e)
-	if !more || !e.all.again.give(e.conn) {
+	if !more || !e.all.serve(e.conn) {
 		_ = e.conn.Close()
 	}
 }
@@ -227,8 +230,12 @@ func (e *exchange) FlushError() error {
 	return e.err
 }
 
-// complete sends what says that the answer is over.
+// complete sends what is left of the answer, and that it is over. A second call does nothing.
 func (e *exchange) complete() error {
+	if e.whole {
+		return e.err
+	}
+	e.whole = true
 	if !e.begun {
 		e.header.Set("Content-Length", "0")
 		e.WriteHeader(http.StatusOK)
@@ -243,5 +250,6 @@ func (e *exchange) complete() error {
 	if err == nil && e.left > 0 {
 		err = errors.New("the answer is shorter than its header says")
 	}
+	e.err = err
 	return err
 }

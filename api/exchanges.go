@@ -3,12 +3,13 @@ package api
 import (
 	"context"
 	"net"
+	"net/http"
 	"sync"
 )
 
 // exchanges are a server's. Its owner closes them before it waits for their end.
 type exchanges struct {
-	again *again // takes connections back
+	serve func(net.Conn) bool // see giveBack
 
 	mu      sync.Mutex
 	open    map[*exchange]struct{} // those that have a connection
@@ -109,43 +110,33 @@ func (x *exchanges) wait(ctx context.Context) error {
 	}
 }
 
-// again is a listener whose connections come from exchanges that are over.
-type again struct {
-	addr  net.Addr
-	conns chan net.Conn
-	done  chan struct{} // closed by Close
-	once  sync.Once
-}
-
-func newAgain(addr net.Addr) *again {
-	return &again{addr: addr, conns: make(chan net.Conn), done: make(chan struct{})}
-}
-
-// give tells whether somebody has taken the connection.
-func (a *again) give(c net.Conn) bool {
-	select {
-	case a.conns <- c:
-		return true
-	case <-a.done:
-		return false
+// giveBack returns how a connection is given back to srv, and tells whether that has taken it. net/http serves
+// listeners only: this one has one connection.
+func giveBack(srv *http.Server, addr net.Addr) func(net.Conn) bool {
+	return func(c net.Conn) bool {
+		l := &single{conn: c, addr: addr}
+		_ = srv.Serve(l) // it ends after the one
+		return l.conn == nil
 	}
 }
 
-// Accept waits for a connection.
-func (a *again) Accept() (net.Conn, error) {
-	select {
-	case c := <-a.conns:
-		return c, nil
-	case <-a.done:
+// single is a listener of one connection.
+type single struct {
+	conn net.Conn // nil: it is accepted
+	addr net.Addr
+}
+
+// Accept returns the connection, and then an error.
+func (s *single) Accept() (net.Conn, error) {
+	c := s.conn
+	if s.conn = nil; c == nil {
 		return nil, net.ErrClosed
 	}
+	return c, nil
 }
 
-// Close ends Accept and give.
-func (a *again) Close() error {
-	a.once.Do(func() { close(a.done) })
-	return nil
-}
+// Close leaves the connection open.
+func (s *single) Close() error { return nil }
 
-// Addr is the address of the listener that the connections came from.
-func (a *again) Addr() net.Addr { return a.addr }
+// Addr is the address of the listener that the connection came from.
+func (s *single) Addr() net.Addr { return s.addr }

@@ -75,7 +75,7 @@ func (s *eventWriter) done() error {
 	if !s.dialect.Named() {
 		s.buf = append(s.buf, doneBlock...)
 	}
-	return s.sendAll()
+	return s.sendLast()
 }
 
 // fail ends a stream that broke off after it had begun: never as if it were complete.
@@ -91,7 +91,7 @@ func (s *eventWriter) fail(e *router.Error) error {
 	} else {
 		s.buf = append(sse.Append(s.buf, nil, inStream(e)), doneBlock...)
 	}
-	return s.sendAll()
+	return s.sendLast()
 }
 
 // namedError is an error event as the SDKs of both named dialects look for it.
@@ -139,6 +139,15 @@ func (s *eventWriter) ping(before time.Time) error {
 func (s *eventWriter) sendAll() error {
 	err := s.send(s.buf)
 	s.buf = s.buf[:0]
+	return err
+}
+
+// sendLast leaves the flush to the end of the answer, which follows at once. It is called with mu held.
+func (s *eventWriter) sendLast() error {
+	if !s.begun {
+		return s.sendAll()
+	}
+	_, err := s.w.Write(s.buf)
 	return err
 }
 

@@ -48,7 +48,7 @@ func (r *record) fail(e *router.Error) { r.failed = e }
 // names answers by the id, and two clients may send the same.
 func newRecord(header http.Header) *record {
 	sent := header.Get("X-Request-Id")
-	if !saneID.MatchString(sent) {
+	if sent == "" || !saneID.MatchString(sent) {
 		id := randomHex(16)
 		return &record{start: time.Now(), echoed: id, id: id}
 	}
@@ -187,6 +187,14 @@ func newWriter(w http.ResponseWriter, r *http.Request, timeout time.Duration, st
 	out.flush = flushOf(w)
 	out.deadline(time.Time{}) // the connection may still have its last request's
 	return out
+}
+
+// controlOf is w's controller.
+func controlOf(w http.ResponseWriter) *http.ResponseController {
+	if out, ours := w.(*writer); ours {
+		return out.control
+	}
+	return http.NewResponseController(w)
 }
 
 // Unwrap lets http.ResponseController reach what writer does not have.

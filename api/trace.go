@@ -11,6 +11,8 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
+var ofServer = trace.WithSpanKind(trace.SpanKindServer)
+
 const traceHeader = "Traceparent" // W3C trace context
 
 // trace gives each request that may reach an engine a span below the client's, and names it in the
@@ -27,8 +29,10 @@ func (s *Server) trace(next http.Handler) http.Handler {
 			ctx = wire.WithTraceparent(ctx, sent[0])
 		}
 		rec := recordOf(ctx)
-		ctx, span := s.deps.Tracer.Start(ctx, "HTTP POST", trace.WithSpanKind(trace.SpanKindServer),
-			trace.WithAttributes(attribute.String("baton.request_id", rec.id), attribute.String("http.request.method", r.Method)))
+		ctx, span := s.deps.Tracer.Start(ctx, "HTTP POST", ofServer)
+		if span.IsRecording() {
+			span.SetAttributes(attribute.String("baton.request_id", rec.id), attribute.String("http.request.method", r.Method))
+		}
 		rec.traced, rec.span = span, span.SpanContext()
 		if parent := wire.Traceparent(ctx); parent != "" {
 			w.Header().Set(traceHeader, parent)
@@ -39,7 +43,7 @@ func (s *Server) trace(next http.Handler) http.Handler {
 
 // endSpan ends the request's span, if it has one.
 func (r *record) endSpan(ctx context.Context) {
-	if r.traced == nil {
+	if r.traced == nil || !r.traced.IsRecording() {
 		return
 	}
 	status := http.StatusOK

@@ -103,9 +103,9 @@ func (t *transport) call(ctx context.Context, r request) (*answer, error) {
 		stop := context.AfterFunc(ctx, c.abort)
 		res, err := c.exchange(buf, r.body)
 		if err == nil {
-			a := &answer{ctx: ctx, stop: stop, conn: c, pool: &t.pool, idle: t.cfg.IdleTimeout, body: res.Body}
+			a := &answer{ctx: ctx, stop: stop, conn: c, pool: &t.pool, idle: t.cfg.IdleTimeout, body: newBody(c, res)}
 			a.status, a.length, a.contentType = res.StatusCode, res.ContentLength, res.Header.Get("Content-Type")
-			if res.Body == http.NoBody {
+			if a.body.end {
 				a.release()
 			}
 			return a, nil

@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"sync"
 	"syscall"
+
+	"github.com/baton-llm/baton/internal/lend"
 )
 
 // conn is a client's connection that can hold what is written, so that it goes out in one go, and that can also send
@@ -22,7 +24,7 @@ type conn struct {
 
 	eager bool    // what was held is sent without waiting
 	held  bool    // until release
-	kept  *[]byte // from buffers: what was written and not sent at once; nil: nothing
+	kept  *[]byte // lent: what was written and not sent at once; nil: nothing
 	from  int     // where what is not sent yet begins in it
 
 	// Of the try under way:
@@ -44,8 +46,7 @@ func (c *conn) Write(p []byte) (int, error) {
 		return c.Conn.Write(p)
 	}
 	if c.kept == nil {
-		c.kept = buffers.Get().(*[]byte)
-		*c.kept = (*c.kept)[:0]
+		c.kept = lend.Get()
 	}
 	*c.kept = append(*c.kept, p...)
 	if c.held {
@@ -84,7 +85,7 @@ func (c *conn) forget(n int) {
 	if c.from += n; c.from < len(*c.kept) {
 		return
 	}
-	giveBack(c.kept)
+	lend.Put(c.kept)
 	c.kept, c.from = nil, 0
 }
 

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/baton-llm/baton/internal/lend"
 	"github.com/baton-llm/baton/internal/sse"
 	"github.com/baton-llm/baton/internal/wire"
 	"github.com/baton-llm/baton/router"
@@ -25,7 +26,7 @@ type eventWriter struct {
 	w       http.ResponseWriter
 	dialect wire.Dialect
 	flush   func() error
-	spare   *[]byte // from buffers
+	spare   *[]byte // lent
 	conn    *conn   // nil: writes wait
 
 	mu    sync.Mutex
@@ -172,20 +173,10 @@ func (s *eventWriter) write(blocks []byte) error {
 	return err
 }
 
-// buffers are kept for what is written next: most of what a short answer would allocate is the growing of one.
-var buffers = sync.Pool{New: func() any { return new([]byte) }}
-
-// giveBack keeps a buffer for others, unless it is a large one.
-func giveBack(b *[]byte) {
-	if cap(*b) <= 2*most {
-		buffers.Put(b)
-	}
-}
-
 // newEventWriter returns the writer of one answer. Its end is release.
 func newEventWriter(w http.ResponseWriter, dialect wire.Dialect, c *conn) *eventWriter {
-	s := &eventWriter{w: w, dialect: dialect, conn: c, spare: buffers.Get().(*[]byte)}
-	s.buf = (*s.spare)[:0]
+	s := &eventWriter{w: w, dialect: dialect, conn: c, spare: lend.Get()}
+	s.buf = *s.spare
 	s.flush = flushOf(w)
 	return s
 }
@@ -194,7 +185,7 @@ func newEventWriter(w http.ResponseWriter, dialect wire.Dialect, c *conn) *event
 func (s *eventWriter) release() {
 	*s.spare = s.buf
 	s.buf = nil
-	giveBack(s.spare)
+	lend.Put(s.spare)
 }
 
 // keepAlive writes empty lines into silences of the given length until stop is called, which waits

@@ -23,7 +23,10 @@ import (
 	"go.opentelemetry.io/otel/trace/noop"
 )
 
-const maxErrorBytes = 1 << 20
+const (
+	maxErrorBytes = 1 << 20
+	eventStream   = "text/event-stream"
+)
 
 // Client calls one engine. It is safe for concurrent use.
 type Client struct {
@@ -91,7 +94,7 @@ func (c *Client) Post(ctx context.Context, call Call) (answer []byte, err error)
 func (c *Client) Stream(ctx context.Context, call Call) (*Stream, error) {
 	start := time.Now()
 	ctx, span := c.span(ctx, call.Path)
-	a, err := c.post(ctx, call, "text/event-stream")
+	a, err := c.post(ctx, call, eventStream)
 	if err == nil && !a.isEventStream() {
 		// Nothing of the body is passed on: no one knows what it is.
 		err = fmt.Errorf("read a stream of type %.100q: %w", a.contentType, errProtocol)
@@ -206,8 +209,11 @@ func (a *answer) readAll(limit int) ([]byte, error) {
 }
 
 func (a *answer) isEventStream() bool {
+	if a.contentType == eventStream || a.contentType == eventStream+"; charset=utf-8" { // as nearly all say
+		return true
+	}
 	media, _, err := mime.ParseMediaType(a.contentType)
-	return err == nil && media == "text/event-stream"
+	return err == nil && media == eventStream
 }
 
 // close ends an answer that was not read to its end, by closing its connection.

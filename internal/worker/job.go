@@ -111,12 +111,13 @@ func Ended(ctx context.Context, err error) error {
 
 // Conclude ends a job that failed or was given up: the router hears of a failure, a job that was
 // stopped goes back to its queue if back says so (else, or when the queue would lose it, the
-// router hears that too), and one that nobody wants any more is done. It returns the outcome for
-// metrics.
+// router hears that too), and one that nobody wants any more is done. Nobody waits for the queue to say
+// that it has heard: a job that comes again because the connection was lost finds that the router has
+// adopted another run, or ended. It returns the outcome for metrics.
 func Conclude[J any](ctx context.Context, run Run, d *Delivery[J], back bool, err error, log *slog.Logger) (outcome string) {
 	ctx = context.WithoutCancel(ctx) // the last words wait for nobody but the queue, which bounds that
 	defer run.Close()
-	ack := d.Ack.Done
+	ack := func(context.Context) error { return d.Ack.Finish() }
 	var failure *Error
 	switch {
 	case err == nil:

@@ -11,9 +11,10 @@ import (
 )
 
 const (
-	// leastPause is the shortest time between two reports of changes: what happens meanwhile goes out
-	// together.
-	leastPause = time.Millisecond
+	// leastPause is the shortest time between two reports: what happens meanwhile goes out together. Each report is
+	// a message to all dispatchers, which then decide anew, and a request makes five such changes at two workers. A
+	// place that others wait for may stand empty for as long, which is little beside the time of a prompt.
+	leastPause = 5 * time.Millisecond
 	// beat is the longest time between two reports while tokens come: dispatchers decide by their pace.
 	beat = 150 * time.Millisecond
 	// itlMemory is the time constant of the moving average of the gaps between tokens.
@@ -119,6 +120,8 @@ func (r *Reporter) Run(ctx context.Context) error {
 	defer tick.Stop()
 	pulse := time.NewTimer(beat) // before the first token there is nothing new when it fires
 	defer pulse.Stop()
+	pause := time.NewTimer(leastPause)
+	defer pause.Stop()
 	for {
 		full := false
 		select {
@@ -135,7 +138,11 @@ func (r *Reporter) Run(ctx context.Context) error {
 			return ctx.Err()
 		}
 		r.send(ctx, full)
-		sleep(ctx, leastPause)
+		pause.Reset(leastPause)
+		select {
+		case <-pause.C:
+		case <-ctx.Done():
+		}
 	}
 }
 

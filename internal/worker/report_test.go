@@ -183,7 +183,7 @@ func TestPaceIsAnAverageThatFades(t *testing.T) {
 	reporting(t, func(t *testing.T, l *listener) {
 		pace := func() time.Duration {
 			l.All()
-			time.Sleep(2 * time.Millisecond)
+			time.Sleep(10 * time.Millisecond) // for the pause to be over
 			all := l.all()
 			return all[len(all)-1].ITL
 		}

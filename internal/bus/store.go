@@ -12,14 +12,14 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// store is jetstream's PublishMsg for a message of one stream, at less cost: ctx must have a deadline.
+// store is jetstream's PublishMsg for a message of one stream, at less cost.
 func (b *Bus) store(ctx context.Context, stream string, msg *nats.Msg) (*jetstream.PubAck, error) {
-	reply, err := b.nc.RequestMsgWithContext(ctx, msg)
+	reply, err := b.exchange(ctx, msg)
 	for try := 0; errors.Is(err, nats.ErrNoResponders) && try < jetstream.DefaultPubRetryAttempts; try++ {
 		if e := sleep(ctx, jetstream.DefaultPubRetryWait); e != nil {
 			break
 		}
-		reply, err = b.nc.RequestMsgWithContext(ctx, msg)
+		reply, err = b.exchange(ctx, msg)
 	}
 	if errors.Is(err, nats.ErrNoResponders) {
 		return nil, jetstream.ErrNoStreamResponse

@@ -6,8 +6,9 @@ import (
 	"time"
 )
 
-// ackPause is how long an acknowledgement that nobody waits for is kept at most.
-const ackPause = 5 * time.Millisecond
+// ackPause is how long an acknowledgement that nobody waits for is kept at most. A timer that is the next to fire wakes
+// a thread when it is set, so it is not set for each of them.
+const ackPause = 20 * time.Millisecond
 
 // Words that the server takes on the subject of a delivery.
 var (
@@ -23,8 +24,8 @@ type acks struct {
 	bus *Bus
 
 	mu     sync.Mutex
-	due    []string // subjects
-	timer  *time.Timer
+	due    []string    // subjects
+	timer  *time.Timer // nil: it has fired
 	closed bool
 }
 
@@ -33,33 +34,36 @@ func (a *acks) add(subject string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.due = append(a.due, subject)
-	switch {
-	case a.closed:
+	if a.closed {
 		a.flush()
-	case len(a.due) > 1: // the timer runs
-	case a.timer == nil:
-		a.timer = time.AfterFunc(ackPause, a.send)
-	default:
-		a.timer.Reset(ackPause)
+	} else if a.timer == nil {
+		a.timer = time.AfterFunc(ackPause, a.fired)
 	}
+}
+
+func (a *acks) fired() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.timer = nil
+	a.flush()
 }
 
 // send has what is due go out with the next message.
 func (a *acks) send() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if len(a.due) > 0 {
-		a.timer.Stop()
-		a.flush()
-	}
+	a.flush()
 }
 
 // close sends what is due; what comes later goes at once.
 func (a *acks) close() {
-	a.send()
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.closed = true
+	a.flush()
+	if a.timer != nil {
+		a.timer.Stop()
+	}
 }
 
 // flush needs the lock.

@@ -136,7 +136,7 @@ func TestAJobThatIsFinishedIsOutOfTheQueue(t *testing.T) {
 		if err := d.Finish(); err != nil {
 			f.Fatal(err)
 		}
-		time.Sleep(10 * time.Millisecond)
+		time.Sleep(50 * time.Millisecond)
 		f.depth(0)
 		if err := d.Done(f.Context()); !errors.Is(err, bus.ErrSettled) {
 			f.Errorf("second settling = %v, want ErrSettled", err)

@@ -21,6 +21,7 @@ type Delivery[J any] struct {
 	Deliveries int           // from 1; more means that an earlier holder died, or handed it back
 	Last       bool          // a Retry now would drop the job: it was delivered max_deliver times
 	Queued     time.Duration // publish to this delivery, by the clocks of server and this process
+	More       bool          // Fetch has another that came with it
 
 	ack       string // subject that the server takes acknowledgements on
 	queue     *Queue[J]

@@ -96,7 +96,7 @@ func (q *Queue[J]) Hold(ctx context.Context, key string) error {
 	if err != nil {
 		return err
 	}
-	none := func(m *nats.Msg) bool { // no job is that small
+	none := func(m *nats.Msg, _ bool) bool { // no job is that small
 		q.handBack(m)
 		return false
 	}

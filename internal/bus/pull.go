@@ -49,10 +49,10 @@ func (c *consumer) setPin(pin string) {
 	c.pin = pin
 }
 
-// pull makes one pull request and calls take with each message, until there are as many as asked for, the server ends the
-// request, which it does when it expires, take returns false or ctx ends. It does not wait for messages that are on
-// their way then: they come again. Those that have come go to rest.
-func (q *Queue[J]) pull(ctx context.Context, c *consumer, r pullRequest, take func(*nats.Msg) bool, rest func(*nats.Msg)) error {
+// pull makes one pull request and calls take with each message, and whether another has come, until there are as many as
+// asked for, the server ends the request, which it does when it expires, take returns false or ctx ends. It does not wait
+// for messages that are on their way then: they come again. Those that have come go to rest.
+func (q *Queue[J]) pull(ctx context.Context, c *consumer, r pullRequest, take func(m *nats.Msg, more bool) bool, rest func(*nats.Msg)) error {
 	if q.pinned {
 		r.Group, r.Pin = pinGroup, c.pinned()
 	}
@@ -104,7 +104,7 @@ func (q *Queue[J]) pull(ctx context.Context, c *consumer, r pullRequest, take fu
 		if status(m) != "" {
 			continue
 		}
-		if left--; !take(m) {
+		if left--; !take(m, len(in.came) > 0) {
 			ended = left == 0
 			return nil
 		}

@@ -267,10 +267,11 @@ func (q *Queue[J]) some(ctx, whole context.Context, key string, n int, yield fun
 	}
 	asked := min(n, mostPulled)
 	came, left := 0, false // messages; the loop that we yield to
-	take := func(m *nats.Msg) bool {
+	take := func(m *nats.Msg, more bool) bool {
 		came++
 		if d := q.deliver(ctx, m); d != nil {
 			got++
+			d.More = more
 			left = !yield(d, nil)
 		}
 		return !left
@@ -279,7 +280,7 @@ func (q *Queue[J]) some(ctx, whole context.Context, key string, n int, yield fun
 		if left {
 			q.handBack(m)
 		} else {
-			take(m)
+			take(m, false)
 		}
 	}
 	err = q.pull(whole, c, pullRequest{Batch: asked, Expires: remaining}, take, rest)

@@ -99,15 +99,6 @@ func (l *lane) orphans(ctx context.Context, alive []wire.Announcement, now time.
 func (l *lane) handBack(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), handBackTime)
 	defer cancel()
-	for {
-		select {
-		case d := <-l.jobs:
-			l.giveBack(ctx, d)
-			continue
-		default:
-		}
-		break
-	}
 	for _, d := range l.queued {
 		l.giveBack(ctx, d)
 	}

@@ -24,21 +24,25 @@ const (
 	showEvery  = 100 * time.Millisecond // at the most often, for metrics
 )
 
-// lane is the dispatching of one model. One goroutine owns the law; another fetches.
+// lane is the dispatching of one model. One goroutine fetches, and has what it fetches placed at once if that can be;
+// another sees to all else that happens.
 type lane struct {
-	d       *Dispatcher
-	model   string
-	log     *slog.Logger
+	d     *Dispatcher
+	model string
+	log   *slog.Logger
+
+	mu      sync.Mutex // of the law and what belongs to it
 	law     *schedule.Scheduler
 	known   map[string]schedule.Worker // that the law knows
 	queued  map[string]*Delivery       // jobs that the law orders, by key
 	missing map[string]time.Time       // frontends of such jobs that nobody hears of, since when
 	cut     bool                       // the last job could not be forwarded
-	jobs    chan *Delivery
+
 	reports chan *wire.Report
 	lost    chan string                       // processes that are dead
 	gaveUp  chan []string                     // keys that their frontends abandoned
 	changed chan struct{}                     // 1 slot: the fleet is another
+	left    chan struct{}                     // 1 slot: a job that was fetched has to wait for its place
 	room    chan struct{}                     // 1 slot: held or bytes went down
 	held    atomic.Int64                      // jobs fetched and not assigned
 	bytes   atomic.Int64                      // of them
@@ -50,8 +54,8 @@ func newLane(d *Dispatcher, model string) *lane {
 	return &lane{
 		d: d, model: model, log: d.log.With(slog.String("model", model)), law: schedule.New(d.law), known: map[string]schedule.Worker{},
 		queued: map[string]*Delivery{}, missing: map[string]time.Time{},
-		jobs: make(chan *Delivery, batch), reports: make(chan *wire.Report, maxReports), lost: make(chan string, maxLost),
-		gaveUp: make(chan []string, batch), changed: make(chan struct{}, 1), room: make(chan struct{}, 1),
+		reports: make(chan *wire.Report, maxReports), lost: make(chan string, maxLost),
+		gaveUp: make(chan []string, batch), changed: make(chan struct{}, 1), left: make(chan struct{}, 1), room: make(chan struct{}, 1),
 	}
 }
 
@@ -118,12 +122,22 @@ func (l *lane) fetch(ctx context.Context) {
 				break
 			}
 			l.count(1, d)
-			select {
-			case l.jobs <- d:
-			case <-ctx.Done():
+			if ctx.Err() != nil {
 				l.giveBack(ctx, d)
+				continue
 			}
+			l.take(ctx, d)
 		}
+	}
+}
+
+// take gives a job to the law, and has it placed unless there are others to choose from, or more to know in a moment.
+func (l *lane) take(ctx context.Context, d *Delivery) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.add(d)
+	if d.More || l.law.Queued() > 1 || len(l.reports) > 0 || l.place(ctx, time.Now()) < l.d.cfg.Refresh {
+		notify(l.left)
 	}
 }
 
@@ -135,13 +149,15 @@ func sleep(ctx context.Context, d time.Duration) {
 	}
 }
 
-// decide owns the law: it takes what has happened, then has as much decided as can be.
+// decide takes what has happened, then has as much decided as can be.
 func (l *lane) decide(ctx context.Context) {
 	timer := time.NewTimer(0) // of the next decision without an event
 	defer timer.Stop()
 	refresh := time.NewTicker(l.d.cfg.Refresh) // of its own: decisions put the other off
 	defer refresh.Stop()
+	l.mu.Lock()
 	l.look(ctx, time.Now())
+	l.mu.Unlock()
 	for l.wait(ctx, timer.C, refresh.C) {
 		for range batch { // whatever else has happened comes before the next decision
 			if !l.more() {
@@ -151,6 +167,7 @@ func (l *lane) decide(ctx context.Context) {
 		now := time.Now()
 		timer.Reset(l.place(ctx, now))
 		l.show(now)
+		l.mu.Unlock()
 	}
 }
 
@@ -184,33 +201,37 @@ func (l *lane) place(ctx context.Context, now time.Time) time.Duration {
 	return next
 }
 
-// wait takes one event; false when ctx has ended.
+// wait takes one event, and holds the lock from then on; false, and without it, when ctx has ended.
 func (l *lane) wait(ctx context.Context, again, refresh <-chan time.Time) bool {
 	select {
-	case d := <-l.jobs:
-		l.add(d)
 	case r := <-l.reports:
+		l.mu.Lock()
 		l.law.Report(r, time.Now())
 	case keys := <-l.gaveUp:
+		l.mu.Lock()
 		l.abandon(ctx, keys)
 	case process := <-l.lost:
+		l.mu.Lock()
 		l.dead(ctx, process)
 	case <-l.changed:
+		l.mu.Lock()
 		l.look(ctx, time.Now())
 	case now := <-refresh:
+		l.mu.Lock()
 		l.look(ctx, now)
+	case <-l.left:
+		l.mu.Lock()
 	case <-again:
+		l.mu.Lock()
 	case <-ctx.Done():
 		return false
 	}
 	return true
 }
 
-// more takes one job or report that is there already.
+// more takes one report that is there already.
 func (l *lane) more() bool {
 	select {
-	case d := <-l.jobs:
-		l.add(d)
 	case r := <-l.reports:
 		l.law.Report(r, time.Now())
 	default:
@@ -243,13 +264,8 @@ func (l *lane) forward(ctx context.Context, a schedule.Assigned, now time.Time) 
 	return true
 }
 
-// abandon drops jobs that nobody wants. Those that were fetched before may be on their way to the law.
+// abandon drops jobs that nobody wants.
 func (l *lane) abandon(ctx context.Context, keys []string) {
-	for range batch {
-		if !l.more() {
-			break
-		}
-	}
 	for _, key := range keys {
 		if j := l.law.Remove(key); j != nil {
 			l.drop(ctx, j, abandoned)

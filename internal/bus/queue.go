@@ -159,9 +159,9 @@ func (q *Queue[J]) Publish(ctx context.Context, job *J) (Receipt, error) {
 }
 
 // mend publishes a message that the server has refused: what it lacks is made or left out.
-func (q *Queue[J]) mend(ctx context.Context, msg *nats.Msg) (*jetstream.PubAck, error) {
+func (q *Queue[J]) mend(ctx context.Context, msg *nats.Msg) (jetstream.PubAck, error) {
 	if err := q.ensure(ctx); err != nil {
-		return nil, err
+		return jetstream.PubAck{}, err
 	}
 	ack, err := q.bus.store(ctx, q.stream, msg)
 	if isImmortal(err) {

@@ -20,7 +20,7 @@ func TestAcknowledgementsOfServers(t *testing.T) {
 			t.Fatal(err)
 		}
 		got, err := readAck("S", []byte(text))
-		if err != nil || cmp.Diff(&want, got) != "" {
+		if err != nil || cmp.Diff(want, got) != "" {
 			t.Errorf("%s is read as %+v, %v", text, got, err)
 		}
 	}

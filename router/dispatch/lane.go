@@ -37,6 +37,9 @@ type lane struct {
 	queued  map[string]*Delivery       // jobs that the law orders, by key
 	missing map[string]time.Time       // frontends of such jobs that nobody hears of, since when
 	cut     bool                       // the last job could not be forwarded
+	figures figures
+	// subjects are where the jobs of known workers go, by worker.
+	subjects map[string]string
 
 	reports chan *wire.Report
 	lost    chan string                       // processes that are dead
@@ -53,6 +56,7 @@ type lane struct {
 func newLane(d *Dispatcher, model string) *lane {
 	return &lane{
 		d: d, model: model, log: d.log.With(slog.String("model", model)), law: schedule.New(d.law), known: map[string]schedule.Worker{},
+		figures: newFigures(d.metrics), subjects: map[string]string{},
 		queued: map[string]*Delivery{}, missing: map[string]time.Time{},
 		reports: make(chan *wire.Report, maxReports), lost: make(chan string, maxLost),
 		gaveUp: make(chan []string, batch), changed: make(chan struct{}, 1), left: make(chan struct{}, 1), room: make(chan struct{}, 1),
@@ -246,7 +250,7 @@ func (l *lane) forward(ctx context.Context, a schedule.Assigned, now time.Time) 
 	job := d.Job
 	a.Dispatcher = l.d.name
 	job.Assignment = &a.Assignment
-	err := d.Forward(wire.AssignSubject(a.Worker), &job)
+	err := d.Forward(l.subject(a.Worker), &job)
 	if err != nil {
 		if !l.cut { // once, not for each try
 			l.log.WarnContext(ctx, "jobs cannot be forwarded", slog.String("request_id", job.ID), slog.String("worker", a.Worker), slog.Any("error", err))
@@ -256,12 +260,22 @@ func (l *lane) forward(ctx context.Context, a schedule.Assigned, now time.Time) 
 	if l.cut = err != nil; l.cut {
 		return false
 	}
-	l.let(d)
-	l.d.metrics.assigned.WithLabelValues(string(a.Place), a.Why).Inc()
-	l.d.metrics.wait.WithLabelValues(a.Job.Class.String()).Observe(a.Waited.Seconds())
+	l.let(a.Job)
+	l.figures.assigned(a.Place, a.Why).Inc()
+	l.figures.waited(a.Job.Class).Observe(a.Waited.Seconds())
 	l.log.LogAttrs(ctx, slog.LevelDebug, "assigned", slog.String("request_id", job.ID), slog.Int("attempt", int(job.Attempt)), slog.String("place", string(a.Place)),
 		slog.String("why", a.Why), slog.String("worker", a.Worker), slog.String("decode", a.Decode), slog.Duration("waited", a.Waited))
 	return true
+}
+
+// subject is where the jobs of a worker go.
+func (l *lane) subject(worker string) string {
+	subject, ok := l.subjects[worker]
+	if !ok {
+		subject = wire.AssignSubject(worker)
+		l.subjects[worker] = subject
+	}
+	return subject
 }
 
 // abandon drops jobs that nobody wants.
@@ -285,6 +299,7 @@ func (l *lane) dead(ctx context.Context, process string) {
 // forget has the law forget a worker; its jobs come again.
 func (l *lane) forget(ctx context.Context, worker string) {
 	delete(l.known, worker)
+	delete(l.subjects, worker)
 	l.reclaim(ctx, l.law.RemoveWorker(worker))
 }
 

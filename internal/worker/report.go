@@ -28,7 +28,8 @@ type Reporter struct {
 	every   time.Duration
 	publish func(subject string, data []byte) error
 	log     *slog.Logger
-	wake    chan struct{} // 1 slot: something has changed
+	wake    chan struct{} // 1 slot: something has changed that others may wait for
+	soon    chan struct{} // 1 slot: a job has come, which nobody waits to hear of: what follows may go with it
 	again   chan struct{} // 1 slot: all is wanted
 	cut     bool          // the last report could not be sent; Run's own
 	data    []byte        // of the last report; Run's own
@@ -49,12 +50,12 @@ type Reporter struct {
 func NewReporter(worker string, started time.Time, every time.Duration, publish func(subject string, data []byte) error, log *slog.Logger) *Reporter {
 	return &Reporter{
 		worker: worker, started: started, every: every, publish: publish, log: log,
-		wake: make(chan struct{}, 1), again: make(chan struct{}, 1), flow: make(chan struct{}, 1),
+		wake: make(chan struct{}, 1), soon: make(chan struct{}, 1), again: make(chan struct{}, 1), flow: make(chan struct{}, 1),
 		jobs: map[string]wire.JobReport{}, changed: map[string]wire.JobReport{},
 	}
 }
 
-// Set says how far a job has come. A job that has ended is forgotten once that is reported.
+// Set says how far a job has come. That it has come at all is reported a little later. A job that has ended is forgotten once that is reported.
 func (r *Reporter) Set(j wire.JobReport) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -67,7 +68,11 @@ func (r *Reporter) Set(j wire.JobReport) {
 		r.jobs[j.Key] = j
 	}
 	r.changed[j.Key] = j
-	poke(r.wake)
+	if j.Stage == wire.StagePrefilling {
+		poke(r.soon)
+	} else {
+		poke(r.wake)
+	}
 }
 
 // End says that a job holds nothing here any more.
@@ -122,10 +127,20 @@ func (r *Reporter) Run(ctx context.Context) error {
 	defer pulse.Stop()
 	pause := time.NewTimer(leastPause)
 	defer pause.Stop()
+	later := time.NewTimer(leastPause)
+	defer later.Stop()
+	due := true // later runs
 	for {
 		full := false
 		select {
 		case <-r.wake:
+		case <-r.soon:
+			if !due {
+				due = true
+				later.Reset(leastPause)
+			}
+			continue
+		case <-later.C:
 		case <-r.flow:
 			pulse.Reset(beat)
 			continue
@@ -137,6 +152,8 @@ func (r *Reporter) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		}
+		due = false
+		later.Stop()
 		r.send(ctx, full)
 		pause.Reset(leastPause)
 		select {

@@ -183,8 +183,11 @@ func (w *Worker) expire(ctx context.Context) {
 func (w *Worker) take(ctx context.Context, job *wire.PrefillJob) (release func(), err error) {
 	tokens := w.estimate(job)
 	w.deps.Reporter.Set(wire.JobReport{Key: job.MsgID(), Stage: wire.StagePrefilling, Tokens: tokens, KV: tokens})
-	return w.room.Enter(ctx, tokens, 1, func(jobs int) bool { return jobs+w.deps.Ledger.Open() < w.cfg.MaxHandles })
+	return w.room.Enter(ctx, tokens, 1, w.handlesLeft)
 }
+
+// handlesLeft tells whether one more handle may be out beside those of so many jobs.
+func (w *Worker) handlesLeft(jobs int) bool { return jobs+w.deps.Ledger.Open() < w.cfg.MaxHandles }
 
 // estimate is the length of a prompt in tokens, by what the engine counted of earlier ones.
 func (w *Worker) estimate(job *wire.PrefillJob) int {

@@ -7,7 +7,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/baton-llm/baton/internal/bus"
 	"github.com/baton-llm/baton/internal/engine"
 	"github.com/baton-llm/baton/internal/wire"
 	"github.com/baton-llm/baton/internal/worker"
@@ -24,12 +23,6 @@ type Engine interface {
 	Done(begun, answered time.Time) time.Time
 }
 
-// Next is the queue of the decode workers. The same job published twice must be one job; one whose handle has
-// expired leaves the queue.
-type Next interface {
-	Publish(ctx context.Context, job *wire.DecodeJob) (bus.Receipt, error)
-}
-
 // Reporter tells the dispatchers how far jobs are; *worker.Reporter is one.
 type Reporter interface {
 	Set(j wire.JobReport)
@@ -39,7 +32,7 @@ type Reporter interface {
 // Deps is what a Worker works with.
 type Deps struct {
 	Jobs       worker.Source[wire.PrefillJob]
-	Next       Next
+	Next       worker.DecodeQueue
 	Reporter   Reporter
 	Frames     worker.Frames
 	Bodies     worker.Bodies

@@ -66,7 +66,7 @@ func collect(ctx context.Context, answer Answer) (pieces [][]byte, size int, err
 
 // stream writes the answer as server-sent events. Until the first exists, an error has a status.
 func (s *Server) stream(ctx context.Context, w http.ResponseWriter, r *http.Request, req *router.Request) {
-	out := newEventWriter(w, wire.DialectOf(req.Path), connOf(r.Context(), r.ProtoMajor))
+	out := newEventWriter(w, wire.DialectOf(req.Path), connOf(r))
 	defer out.release()
 	stop := out.keepAlive(s.cfg.SSEKeepalive)
 	defer stop()

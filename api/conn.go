@@ -4,14 +4,17 @@ import (
 	"context"
 	"errors"
 	"net"
+	"net/http"
 	"sync"
 	"syscall"
 
+	"github.com/baton-llm/baton/internal/lend"
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// conn is a client's connection that can also be written to without waiting. What does not fit then is kept, and goes
-// out before all that is written later. Its writes are one after the other, as net/http's and an eventWriter's are.
+// conn is a client's connection that can hold what is written, so that it goes out in one go, and that can also send
+// without waiting. What does not fit then is kept, and goes out before all that is written later. Its writes are one after
+// the other, as net/http's and an eventWriter's are.
 type conn struct {
 	net.Conn
 
@@ -21,11 +24,13 @@ type conn struct {
 	closed  sync.Once
 	raw     syscall.RawConn
 	attempt func(fd uintptr) bool // try, made once
-	eager   bool                  // writes do not wait
-	rest    []byte                // what was written and is not sent yet
+
+	eager bool    // what was held is sent without waiting
+	held  bool    // until release
+	kept  *[]byte // lent: what was written and not sent at once; nil: nothing
+	from  int     // where what is not sent yet begins in it
 
 	// Of the try under way:
-	data []byte
 	sent int
 	err  error
 }
@@ -42,51 +47,66 @@ func (c *conn) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// Write waits until p is sent, unless the connection is eager.
-func (c *conn) Write(p []byte) (int, error) {
-	if c.eager {
-		return c.offer(p)
-	}
-	if err := c.drain(); err != nil {
-		return 0, err
-	}
-	return c.Conn.Write(p)
-}
-
-// drain waits until what was kept is sent.
-func (c *conn) drain() error {
-	if len(c.rest) == 0 {
+// rest is what was written and is not sent yet.
+func (c *conn) rest() []byte {
+	if c.kept == nil {
 		return nil
 	}
-	n, err := c.Conn.Write(c.rest)
-	c.rest = c.rest[n:]
-	if len(c.rest) == 0 {
-		c.rest = nil
+	return (*c.kept)[c.from:]
+}
+
+// Write waits until p is sent, unless it is held.
+func (c *conn) Write(p []byte) (int, error) {
+	if !c.held && c.kept == nil {
+		return c.Conn.Write(p)
 	}
+	if c.kept == nil {
+		c.kept = lend.Get()
+	}
+	*c.kept = append(*c.kept, p...)
+	if c.held {
+		return len(p), nil
+	}
+	return len(p), c.drain()
+}
+
+// hold keeps what is written from now on, until release.
+func (c *conn) hold() { c.held = true }
+
+// release sends what is kept: all of it, or, where the connection is eager, what fits.
+func (c *conn) release() error {
+	c.held = false
+	if c.kept == nil {
+		return nil
+	}
+	if !c.eager {
+		return c.drain()
+	}
+	c.sent, c.err = 0, nil
+	err := errors.Join(c.raw.Write(c.attempt), c.err)
+	c.forget(c.sent)
 	return err
 }
 
-// offer sends what fits, and keeps the rest.
-func (c *conn) offer(p []byte) (int, error) {
-	sent := 0
-	if len(c.rest) == 0 {
-		c.data, c.sent, c.err = p, 0, nil
-		err := c.raw.Write(c.attempt)
-		c.data = nil
-		if err = errors.Join(err, c.err); err != nil {
-			return 0, err
-		}
-		sent = c.sent
+// drain waits until what is kept is sent.
+func (c *conn) drain() error {
+	n, err := c.Conn.Write(c.rest())
+	c.forget(n)
+	return err
+}
+
+// forget drops the first n bytes of rest.
+func (c *conn) forget(n int) {
+	if c.from += n; c.from < len(*c.kept) {
+		return
 	}
-	if sent < len(p) {
-		c.rest = append(c.rest, p[sent:]...)
-	}
-	return len(p), nil
+	lend.Put(c.kept)
+	c.kept, c.from = nil, 0
 }
 
 // try is called with the file descriptor, which does not block. It never asks to be called again.
 func (c *conn) try(fd uintptr) bool {
-	c.sent, c.err = writeAtOnce(fd, c.data)
+	c.sent, c.err = writeAtOnce(fd, c.rest())
 	return true
 }
 
@@ -161,12 +181,13 @@ func withConn(ctx context.Context, nc net.Conn) context.Context {
 	return ctx // TLS encrypts what is written: it cannot be sent in part, nor without net/http
 }
 
-// connOf is the connection of an HTTP/1 request if it can be eager, else nil.
-func connOf(ctx context.Context, major int) *conn {
-	if major != 1 {
+// connOf is the connection of a request if it can hold an answer and be eager, else nil. net/http writes the end of a
+// streamed answer only from HTTP/1.1 on, and with that what is still held.
+func connOf(r *http.Request) *conn {
+	if r.ProtoMajor != 1 || r.ProtoMinor < 1 {
 		return nil
 	}
-	if c, _ := ctx.Value(connKey{}).(*conn); c != nil && c.raw != nil {
+	if c, _ := r.Context().Value(connKey{}).(*conn); c != nil && c.raw != nil {
 		return c
 	}
 	return nil

@@ -245,7 +245,7 @@ func (e *exchange) complete() error {
 	}
 	err := e.FlushError()
 	if err == nil {
-		err = e.conn.drain()
+		err = e.conn.release()
 	}
 	if err == nil && e.left > 0 {
 		err = errors.New("the answer is shorter than its header says")

@@ -173,6 +173,7 @@ type writer struct {
 
 	control *http.ResponseController
 	flush   func() error // of ResponseWriter
+	conn    *conn        // whose held writes a flush sends; nil: none are held
 	timeout time.Duration
 	until   time.Time // the deadline that stands; zero: none
 	stands  bool      // it stays between writes
@@ -183,7 +184,7 @@ type writer struct {
 }
 
 func newWriter(w http.ResponseWriter, r *http.Request, timeout time.Duration, start time.Time) *writer {
-	out := &writer{ResponseWriter: w, control: http.NewResponseController(w), timeout: timeout, start: start, stands: r.ProtoMajor == 1}
+	out := &writer{ResponseWriter: w, control: http.NewResponseController(w), timeout: timeout, start: start, stands: r.ProtoMajor == 1, conn: connOf(r)}
 	out.flush = flushOf(w)
 	out.deadline(time.Time{}) // the connection may still have its last request's
 	return out
@@ -255,6 +256,9 @@ func (w *writer) Write(p []byte) (int, error) {
 func (w *writer) FlushError() error {
 	w.bound()
 	err := w.flush()
+	if err == nil && w.conn != nil {
+		err = w.conn.release()
+	}
 	w.unbound()
 	return w.note(err)
 }
@@ -266,9 +270,12 @@ func (w *writer) note(err error) error {
 	return err
 }
 
-// finish bounds what the HTTP server itself does after the handler: it writes what is buffered and
+// finish bounds what the HTTP server itself does after the handler: it writes what is buffered, and what is held with it, and
 // reads away what is left of the body. It resets the read deadline before the next request.
 func (w *writer) finish(rest time.Duration) {
+	if w.conn != nil {
+		w.conn.held = false
+	}
 	w.deadline(time.Now().Add(w.timeout))
 	_ = w.control.SetReadDeadline(time.Now().Add(rest)) // a recorder has none
 }

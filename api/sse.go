@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/baton-llm/baton/internal/lend"
 	"github.com/baton-llm/baton/internal/sse"
 	"github.com/baton-llm/baton/internal/wire"
 	"github.com/baton-llm/baton/router"
@@ -25,7 +26,7 @@ type eventWriter struct {
 	w       http.ResponseWriter
 	dialect wire.Dialect
 	flush   func() error
-	spare   *[]byte // from buffers
+	spare   *[]byte // lent
 	conn    *conn   // nil: writes wait
 
 	mu    sync.Mutex
@@ -59,23 +60,27 @@ func (s *eventWriter) direct(blocks []byte) (took, sent bool) {
 		return false, false
 	}
 	defer s.mu.Unlock()
-	if !s.begun || len(s.buf) > 0 || len(s.conn.rest) > 0 {
+	if !s.begun || len(s.buf) > 0 || s.conn.kept != nil {
 		return false, false
 	}
 	s.conn.eager = true
 	err := s.send(blocks)
 	s.conn.eager = false
-	return true, err == nil && len(s.conn.rest) == 0
+	return true, err == nil && s.conn.kept == nil
 }
 
-// done ends a stream that is complete. Where events have names, the last of them was the end.
+// done ends a stream that is complete. Where events have names, the last of them was the end. Nothing is written after it
+// but the end of the answer, by the HTTP server, with which it may go out.
 func (s *eventWriter) done() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.dialect.Named() {
 		s.buf = append(s.buf, doneBlock...)
 	}
-	return s.sendLast()
+	if s.conn == nil {
+		return s.sendAll()
+	}
+	return s.write(s.buf)
 }
 
 // fail ends a stream that broke off after it had begun: never as if it were complete.
@@ -91,7 +96,7 @@ func (s *eventWriter) fail(e *router.Error) error {
 	} else {
 		s.buf = append(sse.Append(s.buf, nil, inStream(e)), doneBlock...)
 	}
-	return s.sendLast()
+	return s.sendAll()
 }
 
 // namedError is an error event as the SDKs of both named dialects look for it.
@@ -142,17 +147,16 @@ func (s *eventWriter) sendAll() error {
 	return err
 }
 
-// sendLast leaves the flush to the end of the answer, which follows at once. It is called with mu held.
-func (s *eventWriter) sendLast() error {
-	if !s.begun {
-		return s.sendAll()
-	}
-	_, err := s.w.Write(s.buf)
-	return err
-}
-
 // send is called with mu held.
 func (s *eventWriter) send(blocks []byte) error {
+	if err := s.write(blocks); err != nil {
+		return err
+	}
+	return s.flush()
+}
+
+// write has the blocks sent with the next flush. It is called with mu held.
+func (s *eventWriter) write(blocks []byte) error {
 	if !s.begun {
 		s.begun = true
 		h := s.w.Header()
@@ -162,35 +166,26 @@ func (s *eventWriter) send(blocks []byte) error {
 		s.w.WriteHeader(http.StatusOK)
 	}
 	s.last = time.Now()
-	if s.conn != nil && !s.conn.eager { // where there are no blocks, nothing else goes through the connection
-		if err := s.conn.drain(); err != nil {
-			return err
-		}
+	if s.conn != nil {
+		s.conn.hold()
 	}
-	if _, err := s.w.Write(blocks); err != nil {
-		return err
-	}
-	return s.flush()
+	_, err := s.w.Write(blocks)
+	return err
 }
-
-// buffers are kept for the streams that follow: most of what a short answer would allocate is the growing of one.
-var buffers = sync.Pool{New: func() any { return new([]byte) }}
 
 // newEventWriter returns the writer of one answer. Its end is release.
 func newEventWriter(w http.ResponseWriter, dialect wire.Dialect, c *conn) *eventWriter {
-	s := &eventWriter{w: w, dialect: dialect, conn: c, spare: buffers.Get().(*[]byte)}
-	s.buf = (*s.spare)[:0]
+	s := &eventWriter{w: w, dialect: dialect, conn: c, spare: lend.Get()}
+	s.buf = *s.spare
 	s.flush = flushOf(w)
 	return s
 }
 
 // release gives the buffer back. Nothing is written after it.
 func (s *eventWriter) release() {
-	if cap(s.buf) <= 2*most {
-		*s.spare = s.buf
-	}
+	*s.spare = s.buf
 	s.buf = nil
-	buffers.Put(s.spare)
+	lend.Put(s.spare)
 }
 
 // keepAlive writes empty lines into silences of the given length until stop is called, which waits

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/baton-llm/baton/internal/engine"
+	"github.com/baton-llm/baton/internal/lend"
 	"github.com/baton-llm/baton/internal/sse"
 	"github.com/baton-llm/baton/internal/wire"
 	"github.com/baton-llm/baton/internal/worker"
@@ -74,7 +75,7 @@ func (a *attempt) broken(ctx context.Context, out *events, event sse.Event, fail
 // events makes the payload of a Data frame.
 type events struct {
 	dialect wire.Dialect
-	blocks  []byte
+	lent    *[]byte // nil: there is nothing to send
 	count   int
 }
 
@@ -87,37 +88,45 @@ func (e *events) add(event sse.Event) error {
 	if !e.dialect.Named() {
 		name = nil
 	}
-	e.blocks = sse.Append(e.blocks, name, data)
+	if e.lent == nil {
+		e.lent = lend.Get() // an open stream that waits keeps none
+	}
+	*e.lent = sse.Append(*e.lent, name, data)
 	e.count++
 	return nil
 }
 
 // gather adds an event, and sends those before it where the frame would be too large for all.
 func (a *attempt) gather(ctx context.Context, out *events, event sse.Event) error {
-	before := len(out.blocks)
+	before := 0
+	if out.lent != nil {
+		before = len(*out.lent)
+	}
 	if err := out.add(event); err != nil {
 		if sent := a.flush(ctx, out, true); sent != nil {
 			return sent
 		}
 		return err
 	}
-	if before == 0 || len(out.blocks) <= a.run.Portion() {
+	all := *out.lent
+	if before == 0 || len(all) <= a.run.Portion() {
 		return nil
 	}
-	if err := a.data(ctx, out.blocks[:before], out.count-1, true); err != nil {
+	if err := a.data(ctx, all[:before], out.count-1, true); err != nil {
 		return err
 	}
-	out.blocks, out.count = append(out.blocks[:0], out.blocks[before:]...), 1
+	*out.lent, out.count = append(all[:0], all[before:]...), 1
 	return nil
 }
 
 // flush sends the events that were gathered, if there are any. With more, another frame follows at once.
 func (a *attempt) flush(ctx context.Context, out *events, more bool) error {
-	if out.count == 0 {
+	if out.lent == nil {
 		return nil
 	}
-	err := a.data(ctx, out.blocks, out.count, more)
-	out.blocks, out.count = out.blocks[:0], 0
+	err := a.data(ctx, *out.lent, out.count, more)
+	lend.Put(out.lent)
+	out.lent, out.count = nil, 0
 	return err
 }
 

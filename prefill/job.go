@@ -114,12 +114,13 @@ func (w *Worker) call(ctx context.Context, job *wire.PrefillJob, body []byte) (*
 	issued := w.deps.Engine.Done(start, answered)
 	handle.Issued, handle.Expires = issued, issued.Add(w.cfg.Lease)
 	handle.Serial = w.deps.Ledger.Issue(issued, w.cfg.Lease)
-	w.opened(handle.Serial, job.MsgID())
+	key := job.MsgID()
+	w.opened(handle.Serial, key)
 	tokens := handle.PromptTokens
 	if tokens == 0 {
 		tokens = w.estimate(job)
 	}
-	w.deps.Reporter.Set(wire.JobReport{Key: job.MsgID(), Stage: wire.StageHanded, Tokens: tokens, Cached: handle.CachedTokens, KV: tokens})
+	w.deps.Reporter.Set(wire.JobReport{Key: key, Stage: wire.StageHanded, Tokens: tokens, Cached: handle.CachedTokens, KV: tokens})
 	w.learn(job.PromptTokens, handle.PromptTokens)
 	histogram.Observe(w.metrics.seconds, answered.Sub(start), trace.SpanContextFromContext(ctx))
 	return &handle, answered.Sub(start), nil

@@ -7,7 +7,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/baton-llm/baton/internal/bus"
 	"github.com/baton-llm/baton/internal/engine"
 	"github.com/baton-llm/baton/internal/wire"
 	"github.com/baton-llm/baton/internal/worker"
@@ -24,12 +23,6 @@ type Engine interface {
 	Done(begun, answered time.Time) time.Time
 }
 
-// Next is the queue of the decode workers. The same job published twice must be one job; one whose handle has
-// expired leaves the queue.
-type Next interface {
-	Publish(ctx context.Context, job *wire.DecodeJob) (bus.Receipt, error)
-}
-
 // Reporter tells the dispatchers how far jobs are; *worker.Reporter is one.
 type Reporter interface {
 	Set(j wire.JobReport)
@@ -39,7 +32,7 @@ type Reporter interface {
 // Deps is what a Worker works with.
 type Deps struct {
 	Jobs       worker.Source[wire.PrefillJob]
-	Next       Next
+	Next       worker.DecodeQueue
 	Reporter   Reporter
 	Frames     worker.Frames
 	Bodies     worker.Bodies
@@ -183,8 +176,11 @@ func (w *Worker) expire(ctx context.Context) {
 func (w *Worker) take(ctx context.Context, job *wire.PrefillJob) (release func(), err error) {
 	tokens := w.estimate(job)
 	w.deps.Reporter.Set(wire.JobReport{Key: job.MsgID(), Stage: wire.StagePrefilling, Tokens: tokens, KV: tokens})
-	return w.room.Enter(ctx, tokens, 1, func(jobs int) bool { return jobs+w.deps.Ledger.Open() < w.cfg.MaxHandles })
+	return w.room.Enter(ctx, tokens, 1, w.handlesLeft)
 }
+
+// handlesLeft tells whether one more handle may be out beside those of so many jobs.
+func (w *Worker) handlesLeft(jobs int) bool { return jobs+w.deps.Ledger.Open() < w.cfg.MaxHandles }
 
 // estimate is the length of a prompt in tokens, by what the engine counted of earlier ones.
 func (w *Worker) estimate(job *wire.PrefillJob) int {

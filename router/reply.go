@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/baton-llm/baton/internal/histogram"
+	"github.com/baton-llm/baton/internal/lend"
 	"github.com/baton-llm/baton/internal/relay"
 	"github.com/baton-llm/baton/internal/wire"
 	"go.opentelemetry.io/otel/trace"
@@ -181,8 +182,12 @@ func (c *call) data(id relay.RunID, f *wire.Frame, alone bool, now time.Time) (k
 	}
 	payload := f.Payload
 	if c.sent != nil {
+		lent := lend.Get()
+		defer lend.Put(lent)
 		var err error
-		if payload, err = c.sent.Events(f.Payload); err != nil {
+		*lent, err = c.sent.Events(*lent, f.Payload)
+		payload = *lent
+		if err != nil {
 			lost := wire.Failure{Reason: c.lost.Reason, Message: c.lost.Message + ": " + err.Error()}
 			if len(payload) > 0 { // of the events before
 				c.add(piece{run: id, seq: f.Seq, data: c.keep(payload)})

@@ -15,6 +15,7 @@ import (
 	"github.com/baton-llm/baton/internal/relay"
 	"github.com/baton-llm/baton/internal/telemetry"
 	"github.com/baton-llm/baton/internal/wire"
+	"github.com/baton-llm/baton/internal/worker"
 	"github.com/prometheus/client_golang/prometheus"
 	"go.opentelemetry.io/otel/trace"
 )
@@ -31,6 +32,7 @@ type process struct {
 	flush  func(context.Context) error // of the tracer
 	single bool                        // its one worker may end it
 	near   relay.Near                  // the frontend of this process
+	next   *worker.Handover            // to the decode workers
 }
 
 // inProcess opens connections to a NATS server in this process.
@@ -57,6 +59,7 @@ func open(ctx context.Context, cfg *Config, role string, inproc inProcess, logs 
 		p.closeTracing()
 		return nil, err
 	}
+	p.next = worker.NewHandover(p.bus.Decode())
 	return p, nil
 }
 

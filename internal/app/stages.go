@@ -39,13 +39,13 @@ func (p *process) stages(id, url string, role wire.Role, connector kvtransfer.Co
 	frames := worker.FromSender(sender)
 	if prefills {
 		s.prefill = prefill.New(p.cfg.Prefill, id, prefill.Deps{
-			Jobs: s.assigned.Split, Next: p.bus.Decode(), Reporter: s.reporter, Frames: frames, Bodies: p.bus, Engine: client, EngineURL: url, Connector: connector,
+			Jobs: s.assigned.Split, Next: p.next, Reporter: s.reporter, Frames: frames, Bodies: p.bus, Engine: client, EngineURL: url, Connector: connector,
 			Ledger: kvtransfer.NewLedger(reg), Registerer: reg, Tracer: p.tracer, Log: p.log,
 		})
 	}
 	jobs := []worker.Source[wire.DecodeJob]{s.assigned.Whole}
 	if reads {
-		jobs = append(jobs, worker.FromQueue(worker.FromBus(p.bus.Decode()), id, log))
+		jobs = append(jobs, p.next.Source(id), worker.FromQueue(worker.FromBus(p.bus.Decode()), id, log))
 	}
 	s.decode = decode.New(p.cfg.Decode, id, decode.Deps{
 		Jobs: jobs, Reporter: s.reporter, Frames: frames, Bodies: p.bus, Engine: decode.FromClient(client),

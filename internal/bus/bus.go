@@ -51,6 +51,9 @@ type Bus struct {
 	line   line
 	local  sync.Map // func(data []byte) by subject: of SubscribeOwn
 
+	answers inboxes // of exchange
+	acks    acks
+
 	stop   context.CancelFunc // ends the keep-alive goroutines
 	owned  sync.WaitGroup
 	closed chan struct{} // the connection is closed for good
@@ -64,7 +67,11 @@ func Dial(ctx context.Context, cfg Config, name string, inproc nats.InProcessCon
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, cfg.ConnectTimeout, fmt.Errorf("no success within nats.connect_timeout %v", cfg.ConnectTimeout))
 	defer cancel()
-	b := &Bus{cfg: cfg, log: log, metrics: newMetrics(reg), stop: func() {}, closed: make(chan struct{}), clock: clock{now: time.Now}}
+	b := &Bus{
+		cfg: cfg, log: log, metrics: newMetrics(reg), stop: func() {}, closed: make(chan struct{}), clock: clock{now: time.Now},
+		answers: inboxes{room: 2}, // an answer, and the loss of the connection
+	}
+	b.acks.bus = b
 	if err := b.dial(ctx, cmp.Or(cfg.Name, name), inproc); err != nil {
 		return nil, fmt.Errorf("connect to NATS at %s: %w", cfg.where(inproc), err)
 	}
@@ -166,6 +173,7 @@ func (b *Bus) open(ctx context.Context) error {
 func (b *Bus) Close() {
 	b.stop()
 	b.owned.Wait()
+	b.acks.close()
 	timer := time.NewTimer(b.cfg.CloseTimeout)
 	defer timer.Stop()
 	if err := b.nc.Drain(); err == nil {
@@ -202,9 +210,10 @@ func (b *Bus) request(ctx context.Context, send func(context.Context) error) err
 	deadline := time.Now().Add(b.cfg.RequestTimeout)
 	for {
 		once, cancel := context.WithDeadline(ctx, deadline)
-		hold := b.line.hold(cancel)
+		cut := hold{cancel}
+		b.line.hold(&cut)
 		err := send(once)
-		lost := b.line.release(hold)
+		lost := b.line.release(&cut)
 		cancel()
 		if err == nil || !lost || ctx.Err() != nil || !time.Now().Before(deadline) {
 			return err

@@ -136,11 +136,27 @@ func TestAJobThatIsFinishedIsOutOfTheQueue(t *testing.T) {
 		if err := d.Finish(); err != nil {
 			f.Fatal(err)
 		}
-		synctest.Wait()
+		time.Sleep(50 * time.Millisecond)
 		f.depth(0)
 		if err := d.Done(f.Context()); !errors.Is(err, bus.ErrSettled) {
 			f.Errorf("second settling = %v, want ErrSettled", err)
 		}
+	})
+}
+
+func TestAJobThatIsFinishedLastIsOutOfTheQueueWhenTheBusIsClosed(t *testing.T) {
+	inBubble(t, nil, func(f *fixture) {
+		f.publish(job("m", 1))
+		other, err := bus.Connect(f.Context(), bus.DefaultConfig(), "other", f.server, prometheus.NewRegistry(), quiet)
+		if err != nil {
+			f.Fatal(err)
+		}
+		got := f.fetch(other, "m", 1, time.Minute)
+		if len(got) != 1 || got[0].Finish() != nil {
+			f.Fatalf("fetched %d jobs, want one that can be finished", len(got))
+		}
+		other.Close()
+		f.depth(0)
 	})
 }
 

@@ -18,10 +18,17 @@ func (b *Bus) Publish(subject string, data []byte) error {
 		handle.(func([]byte))(data)
 		return nil
 	}
+	b.acks.send()
 	if err := b.nc.Publish(subject, data); err != nil {
 		return fmt.Errorf("publish to %s: %w", subject, tooLarge(err))
 	}
 	return nil
+}
+
+// send is Publish of a whole message, which nobody of this process takes.
+func (b *Bus) send(msg *nats.Msg) error {
+	b.acks.send()
+	return b.nc.PublishMsg(msg)
 }
 
 // Subscribe calls handle for each message of subject, one after the other. data belongs to handle.
@@ -68,19 +75,14 @@ func (b *Bus) Answer(subject string, handle func(req []byte) (reply []byte, err 
 }
 
 func (b *Bus) subscribe(subject string, handle nats.MsgHandler) (stop func(), err error) {
-	_, stop, err = b.listen(subject, handle)
-	return stop, err
-}
-
-func (b *Bus) listen(subject string, handle nats.MsgHandler) (sub *nats.Subscription, stop func(), err error) {
-	sub, err = b.nc.Subscribe(subject, handle)
+	sub, err := b.nc.Subscribe(subject, handle)
 	if err != nil {
-		return nil, nil, fmt.Errorf("subscribe to %s: %w", subject, err)
+		return nil, fmt.Errorf("subscribe to %s: %w", subject, err)
 	}
 	if err := errors.Join(sub.SetPendingLimits(b.cfg.PendingMessages, b.cfg.PendingBytes), b.nc.FlushTimeout(b.cfg.RequestTimeout)); err != nil {
-		return nil, nil, fmt.Errorf("subscribe to %s: %w", subject, errors.Join(err, sub.Unsubscribe()))
+		return nil, fmt.Errorf("subscribe to %s: %w", subject, errors.Join(err, sub.Unsubscribe()))
 	}
-	return sub, func() {
+	return func() {
 		if err := sub.Unsubscribe(); err != nil && !errors.Is(err, nats.ErrConnectionClosed) && !errors.Is(err, nats.ErrBadSubscription) {
 			b.log.Warn("subscription not ended", slog.String("subject", subject), slog.Any("error", err))
 		}
@@ -90,11 +92,7 @@ func (b *Bus) listen(subject string, handle nats.MsgHandler) (sub *nats.Subscrip
 // Request asks subject and returns the answer, within Config.RequestTimeout; it asks again where the connection was lost
 // meanwhile. Errors: ErrNoResponder, RemoteError, ctx's.
 func (b *Bus) Request(ctx context.Context, subject string, req []byte) ([]byte, error) {
-	var reply *nats.Msg
-	err := b.request(ctx, func(ctx context.Context) (err error) {
-		reply, err = b.nc.RequestWithContext(ctx, subject, req)
-		return err
-	})
+	reply, err := b.exchange(ctx, &nats.Msg{Subject: subject, Data: req})
 	if errors.Is(err, nats.ErrNoResponders) {
 		err = ErrNoResponder
 	}

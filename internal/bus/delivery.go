@@ -6,20 +6,12 @@ import (
 	"fmt"
 	"sync/atomic"
 	"time"
+
+	"github.com/nats-io/nats.go"
 )
 
 // ErrSettled is returned by the second of Done, Finish, Retry and Drop of one delivery.
 var ErrSettled = errors.New("delivery is settled already")
-
-// message is how the server is told of a delivery's end.
-type message interface {
-	Ack() error
-	DoubleAck(ctx context.Context) error
-	Nak() error
-	NakWithDelay(delay time.Duration) error
-	Term() error
-	InProgress() error
-}
 
 // Delivery is one job in the hands of this process. From Fetch on, the bus keeps it alive at the
 // server until Done, Finish, Retry, Drop, Forget or Forward; whoever holds it must call exactly one of them. A process that
@@ -29,9 +21,9 @@ type Delivery[J any] struct {
 	Deliveries int           // from 1; more means that an earlier holder died, or handed it back
 	Last       bool          // a Retry now would drop the job: it was delivered max_deliver times
 	Queued     time.Duration // publish to this delivery, by the clocks of server and this process
+	More       bool          // Fetch has another that came with it
 
 	ack       string // subject that the server takes acknowledgements on
-	msg       message
 	queue     *Queue[J]
 	settled   atomic.Bool
 	forwarded atomic.Bool // and settled
@@ -40,34 +32,51 @@ type Delivery[J any] struct {
 // Done removes the job from the queue and returns when the server has said so. After an error the
 // job may be delivered again.
 func (d *Delivery[J]) Done(ctx context.Context) error {
-	return d.settle(ctx, "acknowledge", d.msg.DoubleAck)
-}
-
-// Finish is Done for whoever knows the job again: it does not wait for the server. A job whose
-// acknowledgement is lost with the connection is delivered again.
-func (d *Delivery[J]) Finish() error {
 	if err := d.letGo("acknowledge"); err != nil {
 		return err
 	}
-	if err := d.msg.Ack(); err != nil {
+	if _, err := d.queue.bus.exchange(ctx, &nats.Msg{Subject: d.ack, Data: ackDone}); err != nil {
 		return fmt.Errorf("acknowledge job of %s: %w", d.queue.name, err)
 	}
 	return nil
 }
 
+// Finish is Done for whoever knows the job again: it does not wait for the server, which hears of it within
+// milliseconds, with what this process sends next. A job whose acknowledgement is lost with the connection is delivered again.
+func (d *Delivery[J]) Finish() error {
+	if err := d.letGo("acknowledge"); err != nil {
+		return err
+	}
+	d.queue.bus.acks.add(d.ack)
+	return nil
+}
+
 // Retry hands the job back; it is delivered again after delay.
-func (d *Delivery[J]) Retry(ctx context.Context, delay time.Duration) error {
-	return d.settle(ctx, "hand back", func(context.Context) error {
-		if delay <= 0 {
-			return d.msg.Nak()
-		}
-		return d.msg.NakWithDelay(delay)
-	})
+func (d *Delivery[J]) Retry(_ context.Context, delay time.Duration) error {
+	if err := d.letGo("hand back"); err != nil {
+		return err
+	}
+	word := ackRetry
+	if delay > 0 {
+		word = fmt.Appendf(nil, `%s {"delay": %d}`, ackRetry, delay.Nanoseconds())
+	}
+	return d.say("hand back", word)
 }
 
 // Drop removes the job without its having been done.
-func (d *Delivery[J]) Drop(ctx context.Context) error {
-	return d.settle(ctx, "drop", func(context.Context) error { return d.msg.Term() })
+func (d *Delivery[J]) Drop(context.Context) error {
+	if err := d.letGo("drop"); err != nil {
+		return err
+	}
+	return d.say("drop", ackDrop)
+}
+
+// say sends the server a word on this delivery.
+func (d *Delivery[J]) say(what string, word []byte) error {
+	if err := d.queue.bus.Publish(d.ack, word); err != nil {
+		return fmt.Errorf("%s job of %s: %w", what, d.queue.name, err)
+	}
+	return nil
 }
 
 // Forget lets go of a delivery that the server has given up already and delivered again: nothing is
@@ -84,17 +93,7 @@ func (d *Delivery[J]) KeepAlive() error {
 	if d.settled.Load() {
 		return ErrSettled
 	}
-	return d.msg.InProgress()
-}
-
-func (d *Delivery[J]) settle(ctx context.Context, what string, send func(context.Context) error) error {
-	if err := d.letGo(what); err != nil {
-		return err
-	}
-	if err := d.queue.bus.request(ctx, send); err != nil {
-		return fmt.Errorf("%s job of %s: %w", what, d.queue.name, err)
-	}
-	return nil
+	return d.say("keep alive", ackProgress)
 }
 
 // letGo ends this process's care for the job.

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -38,7 +37,7 @@ func (d *Delivery[J]) Forward(subject string, job *J) error {
 	}
 	msg := &nats.Msg{Subject: subject, Header: nats.Header(m.Header), Data: m.Data}
 	msg.Header.Set(wire.AckHeader, d.ack)
-	if err := d.queue.bus.nc.PublishMsg(msg); err != nil {
+	if err := d.queue.bus.send(msg); err != nil {
 		d.settled.Store(false)
 		return fmt.Errorf("forward job of %s to %s: %w", d.queue.name, subject, tooLarge(err))
 	}
@@ -53,10 +52,7 @@ func (d *Delivery[J]) Reclaim() error {
 	if !d.forwarded.Load() {
 		return fmt.Errorf("reclaim job of %s: %w", d.queue.name, errNotForwarded)
 	}
-	if err := d.msg.Nak(); err != nil {
-		return fmt.Errorf("reclaim job of %s: %w", d.queue.name, err)
-	}
-	return nil
+	return d.say("reclaim", ackRetry)
 }
 
 // Receive calls handle for each delivery that is forwarded to subject: one after the other for those of other processes,
@@ -64,61 +60,50 @@ func (d *Delivery[J]) Reclaim() error {
 // kept alive like fetched ones. stop does not wait for a call of handle that is under way.
 func (q *Queue[J]) Receive(subject string, handle func(*Delivery[J])) (stop func(), err error) {
 	unreadable := func(err error) {
-		q.bus.metrics.undecodable.WithLabelValues(q.name).Inc()
+		q.metrics.undecodable.Inc()
 		q.log.Error("forwarded message is no job", slog.String("subject", subject), slog.Any("error", err))
 	}
-	take := func(m *nats.Msg, job J) {
-		meta, err := m.Metadata()
+	take := func(ack string, job *J) {
+		from, err := originOf(ack)
 		if err != nil {
 			unreadable(err)
 			return
 		}
-		handle(q.inHand(job, meta.NumDelivered, meta.Timestamp, m.Reply, forwarded{m}))
+		handle(q.inHand(*job, from, ack))
 	}
-	sub, unsubscribe, err := q.bus.listen(subject, func(m *nats.Msg) {
-		m.Reply = m.Header.Get(wire.AckHeader) // as if it had come from the server
+	unsubscribe, err := q.bus.subscribe(subject, func(m *nats.Msg) {
 		job, err := q.decode(wire.Message{Header: m.Header, Data: m.Data})
 		if err != nil {
 			unreadable(err)
 			return
 		}
-		take(m, job)
+		take(m.Header.Get(wire.AckHeader), &job)
 	})
 	if err != nil {
 		return nil, err
 	}
-	q.here.Store(subject, func(ack string, job *J) { take(&nats.Msg{Subject: subject, Reply: ack, Sub: sub}, *job) })
+	q.here.Store(subject, take)
 	return func() {
 		q.here.Delete(subject)
 		unsubscribe()
 	}, nil
 }
 
-// forwarded is a message that was fetched by another, maybe in another process.
-type forwarded struct{ m *nats.Msg }
-
-func (f forwarded) Ack() error                          { return f.m.Ack() }
-func (f forwarded) DoubleAck(ctx context.Context) error { return f.m.AckSync(nats.Context(ctx)) }
-func (f forwarded) Nak() error                          { return f.m.Nak() }
-func (f forwarded) NakWithDelay(d time.Duration) error  { return f.m.NakWithDelay(d) }
-func (f forwarded) Term() error                         { return f.m.Term() }
-func (f forwarded) InProgress() error                   { return f.m.InProgress() }
-
 // Hold keeps this process the one that gets the jobs of key, without fetching any: a request for at
 // most one byte of jobs is refused by the server, but counts as a sign of life.
 func (q *Queue[J]) Hold(ctx context.Context, key string) error {
-	consumer, err := q.consumer(ctx, key)
+	c, err := q.consumer(ctx, key)
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, pinTTL/4)
-	defer cancel()
-	batch, err := consumer.FetchBytes(1, jetstream.FetchContext(ctx), jetstream.FetchPriorityGroup(pinGroup))
-	if err != nil {
-		return fmt.Errorf("hold the %s jobs of %s: %w", q.name, key, err)
+	none := func(m *nats.Msg, _ bool) bool { // no job is that small
+		q.handBack(m)
+		return false
 	}
-	for msg := range batch.Messages() { // none: no job is that small
-		q.handBack(msg)
+	err = q.pull(ctx, c, pullRequest{Batch: 1, MaxBytes: 1, Expires: pinTTL / 4}, none, q.handBack)
+	if err != nil && !errors.Is(err, jetstream.ErrPinIDMismatch) { // another is pinned: it is its place
+		q.forgetConsumer(key)
+		return fmt.Errorf("hold the %s jobs of %s: %w", q.name, key, err)
 	}
 	return nil
 }

@@ -1,9 +1,6 @@
 package bus
 
-import (
-	"context"
-	"sync"
-)
+import "sync"
 
 // line is the connection between two losses of it. The zero value is ready.
 type line struct {
@@ -12,18 +9,16 @@ type line struct {
 }
 
 // hold is one who waits for what does not come once the connection is lost.
-type hold struct{ cut context.CancelFunc }
+type hold struct{ cut func() }
 
-// hold has cut called when the connection is lost the next time. The caller releases it.
-func (l *line) hold(cut context.CancelFunc) *hold {
-	h := &hold{cut}
+// hold has h cut when the connection is lost the next time. The caller releases it.
+func (l *line) hold(h *hold) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.held == nil {
 		l.held = map[*hold]struct{}{}
 	}
 	l.held[h] = struct{}{}
-	return h
 }
 
 // release tells whether the connection was lost meanwhile.

@@ -50,6 +50,20 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	}
 }
 
+// queueMetrics are those of one queue.
+type queueMetrics struct {
+	published, delivered, redelivered, undecodable, exhausted prometheus.Counter
+
+	wait prometheus.Observer
+}
+
+func (m *metrics) of(queue string) queueMetrics {
+	return queueMetrics{
+		published: m.published.WithLabelValues(queue), delivered: m.delivered.WithLabelValues(queue), redelivered: m.redelivered.WithLabelValues(queue),
+		undecodable: m.undecodable.WithLabelValues(queue), exhausted: m.exhausted.WithLabelValues(queue), wait: m.wait.WithLabelValues(queue),
+	}
+}
+
 const (
 	depthFresh   = time.Second // a scrape within this time of another asks nothing
 	depthTimeout = time.Second

@@ -60,21 +60,23 @@ const (
 type Queue[J any] struct {
 	queueSpec[J]
 
-	bus *Bus
-	log *slog.Logger
+	bus     *Bus
+	metrics queueMetrics
+	log     *slog.Logger
 
 	mu        sync.Mutex
 	handle    jetstream.Stream
-	consumers map[string]jetstream.Consumer // by key; as many as this process serves
+	consumers map[string]*consumer // by key; as many as this process serves
 	open      map[*Delivery[J]]struct{}
 
-	here sync.Map // func(ack string, job *J) by subject: of Receive, for what this process forwards
+	pulls inboxes
+	here  sync.Map // func(ack string, job *J) by subject: of Receive, for what this process forwards
 }
 
 func newQueue[J any](b *Bus, spec queueSpec[J]) *Queue[J] {
 	return &Queue[J]{
-		queueSpec: spec, bus: b, log: b.log.With(slog.String("queue", spec.name)),
-		consumers: map[string]jetstream.Consumer{}, open: map[*Delivery[J]]struct{}{},
+		queueSpec: spec, bus: b, metrics: b.metrics.of(spec.name), log: b.log.With(slog.String("queue", spec.name)),
+		consumers: map[string]*consumer{}, pulls: inboxes{room: mostPulled + 1}, open: map[*Delivery[J]]struct{}{},
 	}
 }
 
@@ -137,11 +139,13 @@ func (q *Queue[J]) Publish(ctx context.Context, job *J) (Receipt, error) {
 	if size := msg.Size() - len(msg.Subject); size > q.bus.MaxPayload() {
 		return Receipt{}, fmt.Errorf("publish %s job of %d bytes, %d allowed: %w", q.name, size, q.bus.MaxPayload(), ErrTooLarge)
 	}
-	var ack *jetstream.PubAck
-	err = q.bus.request(ctx, func(ctx context.Context) (err error) {
-		ack, err = q.put(ctx, msg)
-		return err
-	})
+	ack, err := q.bus.store(ctx, q.stream, msg)
+	if lost(err) || isImmortal(err) {
+		err = q.bus.request(ctx, func(ctx context.Context) (err error) {
+			ack, err = q.mend(ctx, msg)
+			return err
+		})
+	}
 	if isFull(err) {
 		err = ErrFull
 	}
@@ -149,19 +153,17 @@ func (q *Queue[J]) Publish(ctx context.Context, job *J) (Receipt, error) {
 		return Receipt{}, fmt.Errorf("publish %s job: %w", q.name, tooLarge(err))
 	}
 	if !ack.Duplicate {
-		q.bus.metrics.published.WithLabelValues(q.name).Inc()
+		q.metrics.published.Inc()
 	}
 	return Receipt{Seq: ack.Sequence, Duplicate: ack.Duplicate}, nil
 }
 
-// put publishes once; what the server lacks for it is made or left out.
-func (q *Queue[J]) put(ctx context.Context, msg *nats.Msg) (*jetstream.PubAck, error) {
-	ack, err := q.bus.store(ctx, q.stream, msg)
-	if lost(err) {
-		if err = q.ensure(ctx); err == nil {
-			ack, err = q.bus.store(ctx, q.stream, msg)
-		}
+// mend publishes a message that the server has refused: what it lacks is made or left out.
+func (q *Queue[J]) mend(ctx context.Context, msg *nats.Msg) (jetstream.PubAck, error) {
+	if err := q.ensure(ctx); err != nil {
+		return jetstream.PubAck{}, err
 	}
+	ack, err := q.bus.store(ctx, q.stream, msg)
 	if isImmortal(err) {
 		msg.Header.Del(jetstream.MsgTTLHeader)
 		ack, err = q.bus.store(ctx, q.stream, msg)
@@ -219,12 +221,15 @@ func (q *Queue[J]) Fetch(ctx context.Context, key string, n int, wait time.Durat
 		defer cancel()
 		left := n
 		for pause := backoffFirst; left > 0 && ctx.Err() == nil; pause = min(2*pause, backoffMost) {
-			got, err := q.pull(ctx, whole, key, left, yield)
+			got, more, err := q.some(ctx, whole, key, left, yield)
 			if left -= got; got > 0 {
 				pause = backoffFirst
 			}
-			if err == nil {
+			if err == nil && !more {
 				return
+			}
+			if err == nil {
+				continue
 			}
 			if errors.Is(err, jetstream.ErrPinIDMismatch) {
 				continue // another may have been pinned; the client has dropped its pin and asks as anyone
@@ -245,105 +250,80 @@ func (q *Queue[J]) Fetch(ctx context.Context, key string, n int, wait time.Durat
 	}
 }
 
-// patient is a context with a deadline that ends later: the server is to end a pull request at the
-// deadline, and to say so after the last job. Who left before it did would lose the jobs that are on
-// their way for a whole ack_wait.
-type patient struct {
-	context.Context //nolint:containedctx // it is one
-
-	deadline time.Time
-}
-
-func (p patient) Deadline() (time.Time, bool) { return p.deadline, true }
-
-// untilDeadline is a patient ctx for jetstream.FetchContext, which has the server end a request a tenth
-// of the time, and at most a second, before the deadline.
-func untilDeadline(ctx context.Context, remaining time.Duration) context.Context {
-	return patient{ctx, time.Now().Add(remaining + min(remaining/9, time.Second))}
-}
-
-// pull makes one pull request of n that lasts until the deadline of ctx, or until whole ends. Without
-// an error there is nothing more to fetch now.
-func (q *Queue[J]) pull(ctx, whole context.Context, key string, n int, yield func(*Delivery[J], error) bool) (got int, err error) {
-	consumer, err := q.consumer(ctx, key)
+// some makes one pull request for up to n that lasts until the deadline of ctx, or until whole ends. There may be more
+// if all that it asked for came.
+func (q *Queue[J]) some(ctx, whole context.Context, key string, n int, yield func(*Delivery[J], error) bool) (got int, more bool, err error) {
+	c, err := q.consumer(ctx, key)
 	if errors.Is(ctx.Err(), context.Canceled) {
-		return 0, nil
+		return 0, false, nil
 	}
 	if err != nil {
-		return 0, err
+		return 0, false, err
 	}
 	deadline, _ := ctx.Deadline()
 	remaining := time.Until(deadline)
 	if remaining <= 0 {
-		return 0, nil
+		return 0, false, nil
 	}
-	asking, cancel := context.WithCancel(whole)
-	defer cancel()
-	opts := []jetstream.FetchOpt{jetstream.FetchContext(untilDeadline(asking, remaining))}
-	if q.pinned {
-		opts = append(opts, jetstream.FetchPriorityGroup(pinGroup))
-	}
-	batch, err := consumer.Fetch(n, opts...)
-	if err != nil && ctx.Err() != nil {
-		return 0, nil
-	}
-	if err != nil {
-		return 0, err
-	}
-	for msg := range batch.Messages() {
-		d := q.deliver(ctx, msg)
-		if d == nil {
-			continue
+	asked := min(n, mostPulled)
+	came, left := 0, false // messages; the loop that we yield to
+	take := func(m *nats.Msg, more bool) bool {
+		came++
+		if d := q.deliver(ctx, m); d != nil {
+			got++
+			d.More = more
+			left = !yield(d, nil)
 		}
-		got++
-		if !yield(d, nil) {
-			cancel()
-			for msg := range batch.Messages() {
-				q.handBack(msg)
-			}
-			return got, nil
+		return !left
+	}
+	rest := func(m *nats.Msg) {
+		if left {
+			q.handBack(m)
+		} else {
+			take(m, false)
 		}
 	}
-	if ctx.Err() != nil {
-		return got, nil
+	err = q.pull(whole, c, pullRequest{Batch: asked, Expires: remaining}, take, rest)
+	if left || ctx.Err() != nil {
+		return got, false, nil
 	}
-	return got, batch.Error()
+	return got, came == asked, err
 }
 
 // deliver turns a message into a delivery that is kept alive, or drops it and returns nil.
-func (q *Queue[J]) deliver(ctx context.Context, msg jetstream.Msg) *Delivery[J] {
-	meta, err := msg.Metadata()
+func (q *Queue[J]) deliver(ctx context.Context, msg *nats.Msg) *Delivery[J] {
+	from, err := originOf(msg.Reply)
 	var job J
 	if err == nil {
-		job, err = q.decode(wire.Message{Header: msg.Headers(), Data: msg.Data()})
+		job, err = q.decode(wire.Message{Header: msg.Header, Data: msg.Data})
 	}
 	if err != nil {
-		q.bus.metrics.undecodable.WithLabelValues(q.name).Inc()
-		q.log.ErrorContext(ctx, "message is no job, dropped", slog.String("subject", msg.Subject()), slog.Any("error", err))
+		q.metrics.undecodable.Inc()
+		q.log.ErrorContext(ctx, "message is no job, dropped", slog.String("subject", msg.Subject), slog.Any("error", err))
 		q.drop(ctx, msg)
 		return nil
 	}
-	if meta.NumDelivered > uint64(q.cfg.MaxDeliver) {
-		q.bus.metrics.exhausted.WithLabelValues(q.name).Inc()
-		q.log.ErrorContext(ctx, "job dropped after its last delivery", slog.Uint64("seq", meta.Sequence.Stream), slog.Int("max_deliver", q.cfg.MaxDeliver))
+	if from.deliveries > uint64(q.cfg.MaxDeliver) {
+		q.metrics.exhausted.Inc()
+		q.log.ErrorContext(ctx, "job dropped after its last delivery", slog.Uint64("seq", from.seq), slog.Int("max_deliver", q.cfg.MaxDeliver))
 		q.drop(ctx, msg)
 		return nil
 	}
-	d := q.inHand(job, meta.NumDelivered, meta.Timestamp, msg.Reply(), msg)
-	q.bus.metrics.delivered.WithLabelValues(q.name).Inc()
+	d := q.inHand(job, from, msg.Reply)
+	q.metrics.delivered.Inc()
 	if d.Deliveries > 1 {
-		q.bus.metrics.redelivered.WithLabelValues(q.name).Inc()
+		q.metrics.redelivered.Inc()
 	} else {
-		q.bus.metrics.wait.WithLabelValues(q.name).Observe(d.Queued.Seconds())
+		q.metrics.wait.Observe(d.Queued.Seconds())
 	}
 	return d
 }
 
 // inHand makes the delivery of a job that is in this process's hands, and has it kept alive.
-func (q *Queue[J]) inHand(job J, deliveries uint64, published time.Time, ack string, msg message) *Delivery[J] {
+func (q *Queue[J]) inHand(job J, from origin, ack string) *Delivery[J] {
 	d := &Delivery[J]{
-		Job: job, Deliveries: int(deliveries), Last: deliveries >= uint64(q.cfg.MaxDeliver),
-		Queued: max(0, time.Since(q.bus.clock.inward(published))), ack: ack, msg: msg, queue: q,
+		Job: job, Deliveries: int(from.deliveries), Last: from.deliveries >= uint64(q.cfg.MaxDeliver),
+		Queued: max(0, time.Since(q.bus.clock.inward(from.published))), ack: ack, queue: q,
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -351,14 +331,14 @@ func (q *Queue[J]) inHand(job J, deliveries uint64, published time.Time, ack str
 	return d
 }
 
-func (q *Queue[J]) drop(ctx context.Context, msg jetstream.Msg) {
-	if err := msg.Term(); err != nil {
+func (q *Queue[J]) drop(ctx context.Context, msg *nats.Msg) {
+	if err := q.bus.Publish(msg.Reply, ackDrop); err != nil {
 		q.log.WarnContext(ctx, "message not dropped", slog.Any("error", err))
 	}
 }
 
-func (q *Queue[J]) handBack(msg jetstream.Msg) {
-	if err := msg.Nak(); err != nil {
+func (q *Queue[J]) handBack(msg *nats.Msg) {
+	if err := q.bus.Publish(msg.Reply, ackRetry); err != nil {
 		q.log.Warn("job not handed back, it comes again after ack_wait", slog.Any("error", err))
 	}
 }
@@ -369,25 +349,28 @@ func (q *Queue[J]) forget(d *Delivery[J]) {
 	delete(q.open, d)
 }
 
-func (q *Queue[J]) consumer(ctx context.Context, key string) (jetstream.Consumer, error) {
+func (q *Queue[J]) consumer(ctx context.Context, key string) (*consumer, error) {
 	q.mu.Lock()
 	c, ok := q.consumers[key]
 	q.mu.Unlock()
 	if ok {
 		return c, nil
 	}
-	create := func() (jetstream.Consumer, error) {
-		return q.bus.js.CreateOrUpdateConsumer(ctx, q.stream, q.consumerConfig(key))
+	cfg := q.consumerConfig(key)
+	create := func() error {
+		_, err := q.bus.js.CreateOrUpdateConsumer(ctx, q.stream, cfg)
+		return err
 	}
-	c, err := create()
+	err := create()
 	if lost(err) {
 		if err = q.ensure(ctx); err == nil {
-			c, err = create()
+			err = create()
 		}
 	}
 	if err != nil {
 		return nil, fmt.Errorf("create consumer of %s: %w", key, err)
 	}
+	c = &consumer{subject: jetstream.DefaultAPIPrefix + "CONSUMER.MSG.NEXT." + q.stream + "." + cfg.Durable}
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.consumers[key] = c
@@ -432,7 +415,7 @@ func (q *Queue[J]) keepAlive(ctx context.Context) {
 		failed := 0
 		var last error
 		for _, d := range q.held() {
-			if err := d.KeepAlive(); err != nil && !errors.Is(err, ErrSettled) && !errors.Is(err, jetstream.ErrMsgAlreadyAckd) {
+			if err := d.KeepAlive(); err != nil && !errors.Is(err, ErrSettled) {
 				failed, last = failed+1, err
 			}
 		}

@@ -12,28 +12,28 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// store is jetstream's PublishMsg for a message of one stream, at less cost: ctx must have a deadline.
-func (b *Bus) store(ctx context.Context, stream string, msg *nats.Msg) (*jetstream.PubAck, error) {
-	reply, err := b.nc.RequestMsgWithContext(ctx, msg)
+// store is jetstream's PublishMsg for a message of one stream, at less cost.
+func (b *Bus) store(ctx context.Context, stream string, msg *nats.Msg) (jetstream.PubAck, error) {
+	reply, err := b.exchange(ctx, msg)
 	for try := 0; errors.Is(err, nats.ErrNoResponders) && try < jetstream.DefaultPubRetryAttempts; try++ {
 		if e := sleep(ctx, jetstream.DefaultPubRetryWait); e != nil {
 			break
 		}
-		reply, err = b.nc.RequestMsgWithContext(ctx, msg)
+		reply, err = b.exchange(ctx, msg)
 	}
 	if errors.Is(err, nats.ErrNoResponders) {
-		return nil, jetstream.ErrNoStreamResponse
+		return jetstream.PubAck{}, jetstream.ErrNoStreamResponse
 	}
 	if err != nil {
-		return nil, err
+		return jetstream.PubAck{}, err
 	}
 	return readAck(stream, reply.Data)
 }
 
 // readAck reads what a server says of a message that it has stored, or why it has not.
-func readAck(stream string, data []byte) (*jetstream.PubAck, error) {
+func readAck(stream string, data []byte) (jetstream.PubAck, error) {
 	if seq, ok := plainAck(stream, data); ok {
-		return &jetstream.PubAck{Stream: stream, Sequence: seq}, nil
+		return jetstream.PubAck{Stream: stream, Sequence: seq}, nil
 	}
 	var answer struct {
 		*jetstream.PubAck
@@ -41,15 +41,15 @@ func readAck(stream string, data []byte) (*jetstream.PubAck, error) {
 		Error *jetstream.APIError `json:"error"`
 	}
 	if err := json.Unmarshal(data, &answer); err != nil {
-		return nil, jetstream.ErrInvalidJSAck
+		return jetstream.PubAck{}, jetstream.ErrInvalidJSAck
 	}
 	if answer.Error != nil {
-		return nil, fmt.Errorf("nats: %w", answer.Error)
+		return jetstream.PubAck{}, fmt.Errorf("nats: %w", answer.Error)
 	}
 	if answer.PubAck == nil || answer.Stream == "" {
-		return nil, jetstream.ErrInvalidJSAck
+		return jetstream.PubAck{}, jetstream.ErrInvalidJSAck
 	}
-	return answer.PubAck, nil
+	return *answer.PubAck, nil
 }
 
 // plainAck reads what servers say in nearly every case: {"stream":"NAME","seq":1}.

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
 
@@ -19,7 +20,7 @@ func TestAcknowledgementsOfServers(t *testing.T) {
 			t.Fatal(err)
 		}
 		got, err := readAck("S", []byte(text))
-		if err != nil || cmp.Diff(&want, got) != "" {
+		if err != nil || cmp.Diff(want, got) != "" {
 			t.Errorf("%s is read as %+v, %v", text, got, err)
 		}
 	}
@@ -31,5 +32,25 @@ func TestAcknowledgementsOfServers(t *testing.T) {
 	_, err := readAck("S", []byte(`{"error":{"code":503,"err_code":10077,"description":"maximum messages exceeded"},"stream":"S","seq":0}`))
 	if !isFull(err) || !transient(err) {
 		t.Errorf("a refusal is read as %v", err)
+	}
+}
+
+func TestSubjectsOfAcknowledgementsAreReadAsTheClientReadsThem(t *testing.T) {
+	for _, ack := range []string{
+		"$JS.ACK.S.c.3.42.7.1700000000123456789.0", "$JS.ACK._.AAAA.S.c.1.2.3.1700000000123456789.5", "$JS.ACK.hub.AAAA.S.c.1.2.3.1700000000123456789.5.rnd",
+	} {
+		want, err := (&nats.Msg{Reply: ack, Sub: &nats.Subscription{}}).Metadata()
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := originOf(ack)
+		if err != nil || got.deliveries != want.NumDelivered || got.seq != want.Sequence.Stream || !got.published.Equal(want.Timestamp) {
+			t.Errorf("%s is read as %+v, %v; want %+v", ack, got, err, want)
+		}
+	}
+	for _, ack := range []string{"", "$JS.ACK", "$JS.ACK.S.c.1.2.3.4", "$JS.ACK.S.c.x.2.3.4.5", "baton.inbox.a.b.c.1.2.3.4.5", "$JS.ACK.a.b.S.c.1.2.3.4"} {
+		if got, err := originOf(ack); err == nil {
+			t.Errorf("%q is read as %+v ", ack, got)
+		}
 	}
 }

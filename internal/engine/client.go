@@ -23,7 +23,10 @@ import (
 	"go.opentelemetry.io/otel/trace/noop"
 )
 
-const maxErrorBytes = 1 << 20
+const (
+	maxErrorBytes = 1 << 20
+	eventStream   = "text/event-stream"
+)
 
 // Client calls one engine. It is safe for concurrent use.
 type Client struct {
@@ -91,7 +94,7 @@ func (c *Client) Post(ctx context.Context, call Call) (answer []byte, err error)
 func (c *Client) Stream(ctx context.Context, call Call) (*Stream, error) {
 	start := time.Now()
 	ctx, span := c.span(ctx, call.Path)
-	a, err := c.post(ctx, call, "text/event-stream")
+	a, err := c.post(ctx, call, eventStream)
 	if err == nil && !a.isEventStream() {
 		// Nothing of the body is passed on: no one knows what it is.
 		err = fmt.Errorf("read a stream of type %.100q: %w", a.contentType, errProtocol)
@@ -102,7 +105,7 @@ func (c *Client) Stream(ctx context.Context, call Call) (*Stream, error) {
 		return nil, err
 	}
 	return &Stream{
-		answer: a, dialect: wire.DialectOf(call.Path), events: sse.NewReader(a, c.cfg.MaxEventBytes),
+		answer: a, dialect: wire.DialectOf(call.Path), events: sse.NewReader(a.next, c.cfg.MaxEventBytes),
 		ended: func(err error) { c.ended(ctx, "stream", call.RequestID, start, err, span) },
 	}, nil
 }
@@ -151,7 +154,7 @@ type answer struct {
 	stop        func() bool     // the end of ctx no longer closes conn
 	conn        *conn           // nil: the answer has been read to its end, or closed
 	pool        *pool           // where conn belongs
-	body        io.Reader
+	body        body
 	status      int
 	length      int64 // less than 0: unknown
 	contentType string
@@ -159,23 +162,22 @@ type answer struct {
 	heard       func() // something has come
 }
 
-func (a *answer) Read(p []byte) (int, error) {
+// next is an sse.Source.
+func (a *answer) next() ([]byte, error) {
 	if a.conn == nil {
-		return 0, io.EOF
+		return nil, io.EOF
 	}
 	a.conn.idle = a.idle
-	n, err := a.body.Read(p)
-	if n > 0 {
-		a.heard()
-	}
+	part, err := a.body.next()
 	switch {
 	case err == nil:
+		a.heard()
 	case errors.Is(err, io.EOF):
 		a.release()
 	default:
 		err = cause(a.ctx, err)
 	}
-	return n, err
+	return part, err
 }
 
 // release gives the connection of an answer that was read to its end to the next call.
@@ -183,6 +185,7 @@ func (a *answer) release() {
 	c := a.conn
 	a.conn = nil
 	if a.stop() && c.isClean() {
+		c.in.drop()
 		a.pool.put(c)
 	} else {
 		c.close()
@@ -190,19 +193,27 @@ func (a *answer) release() {
 }
 
 func (a *answer) readAll(limit int) ([]byte, error) {
-	b, err := io.ReadAll(io.LimitReader(a, int64(limit)+1))
-	if err != nil {
-		return nil, fmt.Errorf("read answer: %w", err)
+	all := make([]byte, 0, min(max(a.length, 0), int64(limit)))
+	for {
+		part, err := a.next()
+		if errors.Is(err, io.EOF) {
+			return all, nil
+		}
+		if err != nil {
+			return nil, fmt.Errorf("read answer: %w", err)
+		}
+		if all = append(all, part...); len(all) > limit {
+			return nil, fmt.Errorf("read answer of more than %d bytes: %w", limit, ErrTooLarge)
+		}
 	}
-	if len(b) > limit {
-		return nil, fmt.Errorf("read answer of more than %d bytes: %w", limit, ErrTooLarge)
-	}
-	return b, nil
 }
 
 func (a *answer) isEventStream() bool {
+	if a.contentType == eventStream || a.contentType == eventStream+"; charset=utf-8" { // as nearly all say
+		return true
+	}
 	media, _, err := mime.ParseMediaType(a.contentType)
-	return err == nil && media == "text/event-stream"
+	return err == nil && media == eventStream
 }
 
 // close ends an answer that was not read to its end, by closing its connection.

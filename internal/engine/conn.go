@@ -7,17 +7,13 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"sync"
 	"syscall"
 	"time"
 )
 
-const (
-	// readBytes has room for an answer's head and for a few tokens; thousands of streams at once keep theirs. Reads of
-	// more go past it.
-	readBytes = 2 << 10
-	// asideBytes is a body that an engine which does not read it may leave unsent.
-	asideBytes = 32 << 10
-)
+// asideBytes is a body that an engine which does not read it may leave unsent.
+const asideBytes = 32 << 10
 
 var errHeadTooLarge = fmt.Errorf("the head of the engine's answer has more than %d bytes", maxHeaderBytes)
 
@@ -25,8 +21,7 @@ var errHeadTooLarge = fmt.Errorf("the head of the engine's answer has more than 
 type conn struct {
 	net.Conn          // with TLS, if the engine has it
 	raw      net.Conn // without
-	in       *bufio.Reader
-	abort    func() // closes it at once, as it is
+	abort    func()   // closes it at once, as it is
 	since    time.Time
 
 	deadline time.Time     // of reads, as the connection knows it
@@ -41,6 +36,7 @@ type conn struct {
 	sendErr error
 	aside   chan struct{} // closed when sent and sendErr stand; nil: they do
 
+	in    inbox
 	fd    syscall.RawConn // nil: it has none
 	probe func(fd uintptr) bool
 	quiet bool // what probe found
@@ -49,10 +45,12 @@ type conn struct {
 
 func newConn(secure, raw net.Conn) *conn {
 	c := &conn{Conn: secure, raw: raw}
-	c.in = bufio.NewReaderSize(c, readBytes)
 	c.abort = func() { _ = raw.Close() }
 	if s, ok := raw.(syscall.Conn); ok {
 		c.fd, _ = s.SyscallConn()
+	}
+	if secure == raw {
+		c.in.watch(c.fd)
 	}
 	c.probe = func(fd uintptr) bool {
 		c.quiet = nothingToRead(fd, c.one[:])
@@ -130,13 +128,21 @@ func (c *conn) sendAside(parts net.Buffers) {
 	}()
 }
 
+// heads read the heads of answers. What they take of a body goes back.
+var heads = sync.Pool{New: func() any { return bufio.NewReader(nil) }}
+
 func (c *conn) readHead() (*http.Response, error) {
+	in := heads.Get().(*bufio.Reader)
+	defer heads.Put(in)
+	in.Reset(c)
+	defer in.Reset(nil)
 	for {
-		res, err := http.ReadResponse(c.in, nil)
+		res, err := http.ReadResponse(in, nil)
 		if err != nil {
 			return nil, err
 		}
 		if res.StatusCode >= 200 || res.StatusCode == http.StatusSwitchingProtocols {
+			c.in.skip(-in.Buffered()) // of the last fill, since the head's end was not there before
 			c.inBody = true
 			c.broken = c.broken || res.Close || res.StatusCode == http.StatusSwitchingProtocols
 			return res, nil
@@ -144,38 +150,45 @@ func (c *conn) readHead() (*http.Response, error) {
 	}
 }
 
-// Read reads what the connection has, for in. The connection's own deadline is moved only when it is too late, or too
-// early and has come: a stream of tokens moves it about once in an idle timeout.
+// Read reads a head.
 func (c *conn) Read(p []byte) (int, error) {
+	if c.headLeft == 0 {
+		return 0, errHeadTooLarge
+	}
+	if c.in.unread() == 0 {
+		if err := c.fill(); err != nil {
+			return 0, err
+		}
+	}
+	n := copy(p[:min(len(p), c.headLeft)], c.in.rest())
+	c.in.skip(n)
+	c.headLeft -= n
+	return n, nil
+}
+
+// fill waits for the engine to send something, once all that it sent has been read. The connection's own deadline is
+// moved only when it is too late, or too early and has come: a stream of tokens moves it about once in an idle timeout.
+func (c *conn) fill() error {
 	limit := c.until
 	if c.inBody {
 		limit = time.Now().Add(c.idle)
-	} else if len(p) > c.headLeft {
-		if c.headLeft == 0 {
-			return 0, errHeadTooLarge
-		}
-		p = p[:c.headLeft]
 	}
 	if limit.Before(c.deadline) {
 		c.move(limit)
 	}
 	for {
-		n, err := c.Conn.Read(p)
-		if !c.inBody {
-			c.headLeft -= n
-		}
-		c.heard = c.heard || n > 0
-		if err == nil || n > 0 {
-			c.broken = c.broken || err != nil
-			return n, err
+		err := c.in.fill(c.Conn)
+		if err == nil {
+			c.heard = true
+			return nil
 		}
 		if !errors.Is(err, os.ErrDeadlineExceeded) {
 			c.broken = true
-			return n, err
+			return err
 		}
 		if !time.Now().Before(limit) {
 			c.broken = true
-			return n, ErrTimeout
+			return ErrTimeout
 		}
 		c.move(limit)
 	}
@@ -194,7 +207,7 @@ func (c *conn) mayRepeat(method string, err error) bool {
 
 // isClean tells after the end of an answer whether the connection can be used again.
 func (c *conn) isClean() bool {
-	if c.broken || c.in.Buffered() > 0 {
+	if c.broken || c.in.unread() > 0 {
 		return false
 	}
 	if c.aside != nil { // an answer may come a little before the sender knows that it has sent all
@@ -207,8 +220,9 @@ func (c *conn) isClean() bool {
 	return c.sendErr == nil
 }
 
-// close is idempotent.
+// close is idempotent. What was read is no longer valid.
 func (c *conn) close() {
+	c.in.drop()
 	_ = c.Close()
 	if c.aside != nil {
 		<-c.aside

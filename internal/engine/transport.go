@@ -11,8 +11,9 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
+
+	"github.com/baton-llm/baton/internal/lend"
 )
 
 const (
@@ -76,19 +77,16 @@ func newTransport(base string, cfg Config, secure *tls.Config, dial dialer) *tra
 	return t
 }
 
-// buffers hold what is sent in one write.
-var buffers = sync.Pool{New: func() any { return new([]byte) }}
-
 // call sends a request and returns its answer, whatever its status. Errors: ErrTimeout, the context's cause, or what the
 // network says.
 func (t *transport) call(ctx context.Context, r request) (*answer, error) {
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
-	buf := buffers.Get().(*[]byte)
-	defer buffers.Put(buf)
+	buf := lend.Get()
+	defer lend.Put(buf)
 	var err error
-	if *buf, err = t.appendHead((*buf)[:0], r); err != nil {
+	if *buf, err = t.appendHead(*buf, r); err != nil {
 		return nil, fmt.Errorf("make request: %w", err)
 	}
 	until := time.Now().Add(t.cfg.FirstByteTimeout)
@@ -103,9 +101,9 @@ func (t *transport) call(ctx context.Context, r request) (*answer, error) {
 		stop := context.AfterFunc(ctx, c.abort)
 		res, err := c.exchange(buf, r.body)
 		if err == nil {
-			a := &answer{ctx: ctx, stop: stop, conn: c, pool: &t.pool, idle: t.cfg.IdleTimeout, body: res.Body}
+			a := &answer{ctx: ctx, stop: stop, conn: c, pool: &t.pool, idle: t.cfg.IdleTimeout, body: newBody(c, res)}
 			a.status, a.length, a.contentType = res.StatusCode, res.ContentLength, res.Header.Get("Content-Type")
-			if res.Body == http.NoBody {
+			if a.body.end {
 				a.release()
 			}
 			return a, nil

@@ -24,7 +24,7 @@ func body(prompt int) []byte {
 }
 
 func TestEditsAllocateLittle(t *testing.T) {
-	const most = 24
+	const most = 10
 	for _, prompt := range []int{200, 50_000, 500_000} {
 		text := body(prompt)
 		if n := testing.AllocsPerRun(20, func() { legs(t, text) }); n > most {

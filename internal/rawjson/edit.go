@@ -37,7 +37,7 @@ func (o *Object) Edit(edits ...Edit) []byte {
 	}
 	change := func(i int) (Edit, bool) {
 		for _, e := range slices.Backward(changed) {
-			if e.name == o.members[i].name {
+			if e.name == string(o.members[i].name) {
 				return e, true
 			}
 		}

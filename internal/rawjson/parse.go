@@ -63,7 +63,7 @@ type Object struct {
 
 // member lies in body from its name's opening quote to the end of its value.
 type member struct {
-	name              string
+	name              []byte // of body, unless it has escapes
 	start, value, end int
 }
 
@@ -105,8 +105,9 @@ func parse(d *jsontext.Decoder, body []byte) (*Object, error) {
 		if err != nil {
 			return nil, syntaxError(err, len(body))
 		}
-		start := int(d.InputOffset()) - len(quoted)
-		name, err := unquoted(quoted)
+		end := int(d.InputOffset())
+		start := end - len(quoted)
+		name, err := unquoted(body[start:end]) // the decoder's own bytes are gone with the next value
 		if err != nil {
 			return nil, syntaxError(err, len(body))
 		}
@@ -114,7 +115,7 @@ func parse(d *jsontext.Decoder, body []byte) (*Object, error) {
 		if err != nil {
 			return nil, syntaxError(err, len(body))
 		}
-		end := int(d.InputOffset())
+		end = int(d.InputOffset())
 		o.members = append(o.members, member{name, start, end - len(v), end})
 	}
 	if _, err := d.ReadToken(); err != nil {
@@ -134,7 +135,7 @@ func (o *Object) indexMembers() {
 	}
 	o.index = make(map[string]int, len(o.members))
 	for i, m := range o.members {
-		o.index[m.name] = i
+		o.index[string(m.name)] = i
 	}
 }
 
@@ -143,12 +144,11 @@ const (
 	fewMembers = 32 // that are searched one by one
 )
 
-func unquoted(quoted []byte) (string, error) {
+func unquoted(quoted []byte) ([]byte, error) {
 	if bytes.IndexByte(quoted, '\\') < 0 {
-		return string(quoted[1 : len(quoted)-1]), nil
+		return quoted[1 : len(quoted)-1], nil
 	}
-	name, err := jsontext.AppendUnquote(nil, quoted)
-	return string(name), err
+	return jsontext.AppendUnquote(nil, quoted)
 }
 
 // find is where the member of that name is in members.
@@ -157,7 +157,7 @@ func (o *Object) find(name string) (i int, ok bool) {
 		i, ok = o.index[name]
 		return i, ok
 	}
-	i = slices.IndexFunc(o.members, func(m member) bool { return m.name == name })
+	i = slices.IndexFunc(o.members, func(m member) bool { return string(m.name) == name })
 	return i, i >= 0
 }
 
@@ -236,7 +236,7 @@ func (o *Object) Get(name string) (Value, bool) {
 func (o *Object) Names() iter.Seq[string] {
 	return func(yield func(string) bool) {
 		for _, m := range o.members {
-			if !yield(m.name) {
+			if !yield(string(m.name)) {
 				return
 			}
 		}

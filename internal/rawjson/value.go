@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"iter"
 	"strconv"
-
-	"github.com/go-json-experiment/json/jsontext"
 )
 
 // Kind is what sort of JSON value a Value is.
@@ -59,7 +57,7 @@ func (v Value) String() (string, error) {
 	if v.Kind() != KindString {
 		return "", fmt.Errorf("read a string: %w", ErrKind)
 	}
-	s, err := jsontext.AppendUnquote(nil, []byte(v))
+	s, err := unquoted(v)
 	if err != nil {
 		return "", fmt.Errorf("read a string: %w", err)
 	}

@@ -115,6 +115,9 @@ func (r *Run) send(ctx context.Context, kind wire.Kind, payload []byte, alone bo
 	if n := len(r.frames); n > 0 && r.received == f.Seq {
 		r.frames[n-1].encoded = nil // was kept only to probe with
 	}
+	if received { // it is kept only to probe with, for which any frame of this number does
+		f.Payload = nil
+	}
 	encoded := r.encode(&f)
 	r.frames = append(r.frames, sentFrame{encoded: encoded, size: size})
 	r.unconsumed += size

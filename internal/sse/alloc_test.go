@@ -29,7 +29,7 @@ func endless() *again {
 
 // An event that passes through is read and written without an allocation.
 func TestEventsAllocateNothing(t *testing.T) {
-	r := NewReader(endless(), 1<<20)
+	r := NewReader(from(endless()), 1<<20)
 	var out []byte
 	pass := func() {
 		e, err := r.Next()
@@ -45,7 +45,7 @@ func TestEventsAllocateNothing(t *testing.T) {
 }
 
 func BenchmarkPassThrough(b *testing.B) {
-	r := NewReader(endless(), 1<<20)
+	r := NewReader(from(endless()), 1<<20)
 	var out []byte
 	b.ReportAllocs()
 	for b.Loop() {

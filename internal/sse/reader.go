@@ -3,7 +3,6 @@
 package sse
 
 import (
-	"bufio"
 	"bytes"
 	"errors"
 	"fmt"
@@ -22,24 +21,22 @@ type Event struct {
 // Done is the data by which OpenAI's older streams end.
 var Done = []byte("[DONE]")
 
+// Source returns the next bytes of a stream, at least one, valid until its next call; or an error, and then no bytes.
+type Source func() ([]byte, error)
+
 // Reader reads events whose lines end in LF or CRLF. Comments and fields other than event and data
-// are skipped, as are events without data.
+// are skipped, as are events without data. While it waits for its source it keeps no more than what it has of an event.
 type Reader struct {
-	r    *bufio.Reader
+	more Source
 	max  int
-	line []byte // of a line longer than r's buffer
+	in   []byte // what more gave and Next has not read
+	line []byte // of a line that came in parts
 	name []byte
 	data []byte
 }
 
-// bufferSize is what a reader takes for lines at first: it has room for dozens of events of one token, and thousands of
-// readers at once keep theirs.
-const bufferSize = 4 << 10
-
 // NewReader returns a reader of events of which none has more than limit bytes of data.
-func NewReader(r io.Reader, limit int) *Reader {
-	return &Reader{r: bufio.NewReaderSize(r, bufferSize), max: limit}
-}
+func NewReader(more Source, limit int) *Reader { return &Reader{more: more, max: limit} }
 
 // Next returns the next event. io.EOF: the input ended; an event without its blank line is then
 // lost, unless it is Done. ErrTooLarge: nothing after it can be read.
@@ -82,7 +79,7 @@ func (r *Reader) Next() (Event, error) {
 // More tells whether Next would return at once, with what was read before: whoever passes events on may then take that
 // one, too. It is false of an event that does not begin with its name or its data.
 func (r *Reader) More() bool {
-	there, _ := r.r.Peek(r.r.Buffered()) // what is buffered can be seen
+	there := r.in
 	if bytes.HasPrefix(there, eventField) {
 		_, there, _ = bytes.Cut(there, newline)
 	}
@@ -94,6 +91,7 @@ var (
 	dataField   = []byte("data:")
 	blankLine   = []byte("\n\n")
 	blankLineCR = []byte("\n\r\n")
+	carriage    = []byte("\r")
 )
 
 func (r *Reader) event() Event { return Event{Name: r.name, Data: r.data} }
@@ -105,18 +103,22 @@ const slack = 16
 func (r *Reader) readLine() ([]byte, error) {
 	r.line = r.line[:0]
 	for {
-		part, err := r.r.ReadSlice('\n')
-		if len(r.line)+len(part) > r.max+slack {
+		line, rest, whole := bytes.Cut(r.in, newline)
+		if len(r.line)+len(line) > r.max+slack {
 			return nil, fmt.Errorf("read a line of more than %d bytes: %w", r.max, ErrTooLarge)
 		}
-		if errors.Is(err, bufio.ErrBufferFull) {
-			r.line = append(r.line, part...)
-			continue
+		r.in = rest
+		if whole && len(r.line) == 0 {
+			return bytes.TrimSuffix(line, carriage), nil
 		}
-		if len(r.line) > 0 {
-			r.line = append(r.line, part...)
-			part = r.line
+		r.line = append(r.line, line...)
+		if whole {
+			return bytes.TrimSuffix(r.line, carriage), nil
 		}
-		return bytes.TrimSuffix(bytes.TrimSuffix(part, []byte("\n")), []byte("\r")), err
+		var err error
+		if r.in, err = r.more(); err != nil {
+			r.in = nil
+			return bytes.TrimSuffix(r.line, carriage), err
+		}
 	}
 }

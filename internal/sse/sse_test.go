@@ -12,8 +12,20 @@ import (
 
 type event struct{ Name, Data string }
 
+// from has each part in the same memory, as a connection does.
+func from(r io.Reader) Source {
+	buf := make([]byte, 4<<10)
+	return func() ([]byte, error) {
+		n, err := r.Read(buf)
+		if n > 0 {
+			return buf[:n], nil
+		}
+		return nil, err
+	}
+}
+
 func all(r io.Reader, limit int) (out []event, err error) {
-	events := NewReader(r, limit)
+	events := NewReader(from(r), limit)
 	for {
 		e, err := events.Next()
 		if err != nil {
@@ -171,7 +183,7 @@ func TestMoreIsWhatNeedsNoReading(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			in := &parts{t: t, rest: tc.reads}
-			r := NewReader(in, 100)
+			r := NewReader(from(in), 100)
 			var got []bool
 			for {
 				if _, err := r.Next(); err != nil {

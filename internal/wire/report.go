@@ -23,8 +23,8 @@ type JobReport struct {
 	KV     int // tokens of KV cache committed: prompt and longest answer
 }
 
-// Report is what a worker tells all dispatchers on ReportSubject: the jobs whose stage changed, at
-// once, its pace several times a second while tokens come, and all that it has, once per announcement
+// Report is what a worker tells all dispatchers on ReportSubject: the jobs whose stage changed, within
+// milliseconds, its pace several times a second while tokens come, and all that it has, once per announcement
 // interval or when asked by a hello. Reports are not repeated; a full one mends what was lost.
 type Report struct {
 	Worker  string

@@ -111,19 +111,19 @@ func Ended(ctx context.Context, err error) error {
 
 // Conclude ends a job that failed or was given up: the router hears of a failure, a job that was
 // stopped goes back to its queue if back says so (else, or when the queue would lose it, the
-// router hears that too), and one that nobody wants any more is done. It returns the outcome for
-// metrics.
+// router hears that too), and one that nobody wants any more is done. Nobody waits for the queue to say
+// that it has heard: a job that comes again because the connection was lost finds that the router has
+// adopted another run, or ended. It returns the outcome for metrics.
 func Conclude[J any](ctx context.Context, run Run, d *Delivery[J], back bool, err error, log *slog.Logger) (outcome string) {
-	ctx = context.WithoutCancel(ctx) // the last words wait for nobody but the queue, which bounds that
 	defer run.Close()
-	ack := d.Ack.Done
+	again := false
 	var failure *Error
 	switch {
 	case err == nil:
 		outcome = "done"
 	case errors.As(err, &failure):
 	case errors.Is(err, ErrStopping) && back && !d.Last:
-		outcome, ack = "returned", func(ctx context.Context) error { return d.Ack.Retry(ctx, returnDelay) }
+		outcome, again = "returned", true
 	case errors.Is(err, ErrStopping):
 		failure = Failed(wire.WorkerStopping, err)
 	case run.Context().Err() != nil:
@@ -138,13 +138,18 @@ func Conclude[J any](ctx context.Context, run Run, d *Delivery[J], back bool, er
 			level = slog.LevelInfo // nothing is wrong here: the client asked for it
 		}
 		log.Log(ctx, level, "job failed", slog.String("reason", outcome), slog.Any("error", err))
-		if err := tell(ctx, run, &failure.Failure); err != nil {
+		if err := tell(context.WithoutCancel(ctx), run, &failure.Failure); err != nil { // which waits for nobody
 			log.DebugContext(ctx, "failure not sent", slog.Any("error", err))
 		}
 	} else {
 		log.LogAttrs(ctx, slog.LevelDebug, "job ended", slog.String("outcome", outcome), slog.Any("error", err))
 	}
-	if err := ack(ctx); err != nil {
+	if again {
+		err = d.Ack.Retry(context.WithoutCancel(ctx), returnDelay)
+	} else {
+		err = d.Ack.Finish()
+	}
+	if err != nil {
 		log.WarnContext(ctx, "job not acknowledged, it will come again", slog.Any("error", err))
 	}
 	return outcome

@@ -11,9 +11,10 @@ import (
 )
 
 const (
-	// leastPause is the shortest time between two reports of changes: what happens meanwhile goes out
-	// together.
-	leastPause = time.Millisecond
+	// leastPause is the shortest time between two reports: what happens meanwhile goes out together. Each report is
+	// a message to all dispatchers, which then decide anew, and a request makes five such changes at two workers. A
+	// place that others wait for may stand empty for as long, which is little beside the time of a prompt.
+	leastPause = 5 * time.Millisecond
 	// beat is the longest time between two reports while tokens come: dispatchers decide by their pace.
 	beat = 150 * time.Millisecond
 	// itlMemory is the time constant of the moving average of the gaps between tokens.
@@ -27,7 +28,8 @@ type Reporter struct {
 	every   time.Duration
 	publish func(subject string, data []byte) error
 	log     *slog.Logger
-	wake    chan struct{} // 1 slot: something has changed
+	wake    chan struct{} // 1 slot: something has changed that others may wait for
+	soon    chan struct{} // 1 slot: a job has come, which nobody waits to hear of: what follows may go with it
 	again   chan struct{} // 1 slot: all is wanted
 	cut     bool          // the last report could not be sent; Run's own
 	data    []byte        // of the last report; Run's own
@@ -48,12 +50,12 @@ type Reporter struct {
 func NewReporter(worker string, started time.Time, every time.Duration, publish func(subject string, data []byte) error, log *slog.Logger) *Reporter {
 	return &Reporter{
 		worker: worker, started: started, every: every, publish: publish, log: log,
-		wake: make(chan struct{}, 1), again: make(chan struct{}, 1), flow: make(chan struct{}, 1),
+		wake: make(chan struct{}, 1), soon: make(chan struct{}, 1), again: make(chan struct{}, 1), flow: make(chan struct{}, 1),
 		jobs: map[string]wire.JobReport{}, changed: map[string]wire.JobReport{},
 	}
 }
 
-// Set says how far a job has come. A job that has ended is forgotten once that is reported.
+// Set says how far a job has come. That it has come at all is reported a little later. A job that has ended is forgotten once that is reported.
 func (r *Reporter) Set(j wire.JobReport) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -66,7 +68,11 @@ func (r *Reporter) Set(j wire.JobReport) {
 		r.jobs[j.Key] = j
 	}
 	r.changed[j.Key] = j
-	poke(r.wake)
+	if j.Stage == wire.StagePrefilling {
+		poke(r.soon)
+	} else {
+		poke(r.wake)
+	}
 }
 
 // End says that a job holds nothing here any more.
@@ -119,10 +125,22 @@ func (r *Reporter) Run(ctx context.Context) error {
 	defer tick.Stop()
 	pulse := time.NewTimer(beat) // before the first token there is nothing new when it fires
 	defer pulse.Stop()
+	pause := time.NewTimer(leastPause)
+	defer pause.Stop()
+	later := time.NewTimer(leastPause)
+	defer later.Stop()
+	due := true // later runs
 	for {
 		full := false
 		select {
 		case <-r.wake:
+		case <-r.soon:
+			if !due {
+				due = true
+				later.Reset(leastPause)
+			}
+			continue
+		case <-later.C:
 		case <-r.flow:
 			pulse.Reset(beat)
 			continue
@@ -134,8 +152,14 @@ func (r *Reporter) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		}
+		due = false
+		later.Stop()
 		r.send(ctx, full)
-		sleep(ctx, leastPause)
+		pause.Reset(leastPause)
+		select {
+		case <-pause.C:
+		case <-ctx.Done():
+		}
 	}
 }
 

@@ -85,6 +85,7 @@ func prefilling(key string) wire.JobReport {
 func TestChangesAreReportedAtOnceAndTogether(t *testing.T) {
 	reporting(t, func(t *testing.T, l *listener) {
 		l.Set(prefilling("a"))
+		l.Set(wire.JobReport{Key: "a", Stage: wire.StageHanded})
 		first := l.all()
 		if len(first) != 1 || first[0].at != 0 || first[0].Full || first[0].Worker != "w1" || first[0].Seq != 1 || first[0].Started.IsZero() {
 			t.Fatalf("reports are %+v, want one of the change, at once", first)
@@ -92,15 +93,35 @@ func TestChangesAreReportedAtOnceAndTogether(t *testing.T) {
 		for i := range 50 { // while the reporter pauses
 			l.Set(prefilling(fmt.Sprint("b", i)))
 		}
-		l.Set(wire.JobReport{Key: "a", Stage: wire.StageHanded})
+		l.Set(wire.JobReport{Key: "a", Stage: wire.StageDecoding})
 		l.Set(wire.JobReport{Key: "b0", Stage: wire.StageDecoding})
 		time.Sleep(time.Second)
 		all := l.all()
 		if len(all) != 2 || len(all[1].Jobs) != 51 || all[1].at > 10*time.Millisecond || all[1].Seq != 2 {
 			t.Fatalf("%d reports, want one more with all 51 changes", len(all))
 		}
-		if got := all[1].stages(); !slices.Contains(got, "a handed") || !slices.Contains(got, "b0 decoding") {
+		if got := all[1].stages(); !slices.Contains(got, "a decoding") || !slices.Contains(got, "b0 decoding") {
 			t.Errorf("reported %v, want the last stage of each job", got)
+		}
+	})
+}
+
+// Nobody waits for the news that a job has come, but all shall have it.
+func TestJobsThatComeAreReportedALittleLaterAndTogether(t *testing.T) {
+	reporting(t, func(t *testing.T, l *listener) {
+		time.Sleep(time.Second)
+		for i := range 40 {
+			l.Set(prefilling(fmt.Sprint("a", i)))
+			time.Sleep(time.Millisecond)
+		}
+		time.Sleep(time.Second)
+		all := l.all()
+		jobs := 0
+		for _, r := range all {
+			jobs += len(r.Jobs)
+		}
+		if jobs != 40 || len(all) > 10 || all[0].at > time.Second+10*time.Millisecond {
+			t.Errorf("%d jobs in %d reports, the first after %v; want 40 in a few, within milliseconds", jobs, len(all), all[0].at)
 		}
 	})
 }
@@ -183,7 +204,7 @@ func TestPaceIsAnAverageThatFades(t *testing.T) {
 	reporting(t, func(t *testing.T, l *listener) {
 		pace := func() time.Duration {
 			l.All()
-			time.Sleep(2 * time.Millisecond)
+			time.Sleep(10 * time.Millisecond) // for the pause to be over
 			all := l.all()
 			return all[len(all)-1].ITL
 		}
@@ -216,6 +237,7 @@ func TestPaceIsAnAverageThatFades(t *testing.T) {
 func TestPaceIsReportedWhileTokensCome(t *testing.T) {
 	reporting(t, func(t *testing.T, l *listener) {
 		l.Set(prefilling("a"))
+		time.Sleep(10 * time.Millisecond)
 		before := len(l.all())
 		const seconds = 3
 		for range seconds * 100 { // of ten streams

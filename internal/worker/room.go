@@ -63,12 +63,17 @@ func (r *Room) enter(tokens, free int, also func(jobs int) bool) (release func()
 		return nil, r.changed
 	}
 	r.count(1, tokens)
-	return sync.OnceFunc(func() {
+	left := false
+	return func() {
 		r.mu.Lock()
 		defer r.mu.Unlock()
+		if left {
+			return
+		}
+		left = true
 		r.count(-1, -tokens)
 		r.notify()
-	}), nil
+	}, nil
 }
 
 // count needs the lock.

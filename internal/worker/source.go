@@ -10,45 +10,34 @@ import (
 )
 
 const (
-	mostFetched = 256         // jobs in one fetch: each costs a subscription
+	mostFetched = 256         // jobs in one fetch
 	fetchWait   = time.Second // of one fetch: a server that was restarted knows nothing of it
 	retryFetch  = time.Second
-	mostWaiting = 1024 // jobs of one source that wait for their stage; a dispatcher sends far fewer
 	// returnDelay is between a job's return by a worker that takes none and its next delivery: time for
 	// the dispatchers to learn that, or they would send it here again and again.
 	returnDelay = 250 * time.Millisecond
+	// lookAgain is between two looks whether the line of a stage has a place again.
+	lookAgain = 10 * time.Millisecond
 )
 
-// FromQueue is the source of the jobs that a queue has under key. Jobs that wait for the stage wait
-// here: the bus keeps alive only what it has yielded, and a handle that is delivered twice is lost.
+// FromQueue is the source of the jobs that a queue has under key. Jobs that wait for the stage wait in its line: the bus
+// keeps alive only what it has yielded, and a handle that is delivered twice is lost.
 func FromQueue[J any](jobs Jobs[J], key string, log *slog.Logger) Source[J] {
-	return func(ctx context.Context, take func(*Delivery[J])) {
-		inbox := make(chan *Delivery[J], mostWaiting)
-		var g sync.WaitGroup
-		defer g.Wait()
-		g.Go(func() {
-			defer close(inbox)
-			fetch(ctx, jobs, key, inbox, log)
-		})
-		for d := range inbox { // after ctx's end take hands back, so that fetch is never stuck
-			take(d)
-		}
-	}
-}
-
-// fetch brings jobs in until ctx ends. Only the last one of a fetch can have to wait.
-func fetch[J any](ctx context.Context, jobs Jobs[J], key string, inbox chan *Delivery[J], log *slog.Logger) {
-	for ctx.Err() == nil {
-		n := max(1, min(mostFetched, cap(inbox)-len(inbox)))
-		for d, err := range jobs.Fetch(ctx, key, n, fetchWait) {
-			if err != nil {
-				if ctx.Err() == nil {
-					log.WarnContext(ctx, "fetch failed", slog.Any("error", err))
-					sleep(ctx, retryFetch)
+	return func(ctx context.Context, take func(*Delivery[J]) int) {
+		places := mostWaiting
+		for ctx.Err() == nil {
+			for d, err := range jobs.Fetch(ctx, key, max(1, min(mostFetched, places)), fetchWait) {
+				if err != nil {
+					if ctx.Err() == nil {
+						log.WarnContext(ctx, "fetch failed", slog.Any("error", err))
+						sleep(ctx, retryFetch)
+					}
+					break
 				}
-				break
+				for places = take(d); places < 0; places = take(d) { // only the last one of a fetch can have to wait
+					<-time.After(lookAgain) // also after ctx's end, which empties the line
+				}
 			}
-			inbox <- d
 		}
 	}
 }
@@ -56,35 +45,28 @@ func fetch[J any](ctx context.Context, jobs Jobs[J], key string, inbox chan *Del
 // Assignments are the jobs that dispatchers send to one worker, by what is to be done with them. Its
 // methods are safe for concurrent use.
 type Assignments struct {
-	split chan *Delivery[wire.PrefillJob]
-	whole chan *Delivery[wire.DecodeJob]
+	split inbox[wire.PrefillJob]
+	whole inbox[wire.DecodeJob]
 	log   *slog.Logger
-
-	mu      sync.Mutex
-	stopped bool
 }
 
 // NewAssignments makes the assignments of a worker; one without prefills has no stage for split jobs,
 // which go back to their queue.
 func NewAssignments(prefills bool, log *slog.Logger) *Assignments {
-	a := &Assignments{whole: make(chan *Delivery[wire.DecodeJob], mostWaiting), log: log}
-	if prefills {
-		a.split = make(chan *Delivery[wire.PrefillJob], mostWaiting)
-	}
+	a := &Assignments{log: log}
+	a.split.over = !prefills
 	return a
 }
 
-// Put takes one assigned job. One that cannot be taken goes back to its queue.
+// Put takes one assigned job, and does not wait. One that cannot be taken goes back to its queue.
 func (a *Assignments) Put(d *Delivery[wire.PrefillJob]) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
 	taken := false
-	if !a.stopped && d.Job.Assignment != nil {
+	if d.Job.Assignment != nil {
 		switch d.Job.Assignment.Place {
 		case wire.PlaceSplit:
-			taken = offer(a.split, d)
+			taken = a.split.put(d)
 		case wire.PlaceWhole:
-			taken = offer(a.whole, wholly(d))
+			taken = a.whole.put(wholly(d))
 		}
 	}
 	if taken {
@@ -92,16 +74,6 @@ func (a *Assignments) Put(d *Delivery[wire.PrefillJob]) {
 	}
 	if err := d.Ack.Retry(context.Background(), returnDelay); err != nil {
 		a.log.Warn("job that this worker cannot take not handed back", slog.String("request_id", d.Job.ID), slog.Any("error", err))
-	}
-}
-
-// offer tells whether c had room; a nil channel never has.
-func offer[T any](c chan T, v T) bool {
-	select {
-	case c <- v:
-		return true
-	default:
-		return false
 	}
 }
 
@@ -114,35 +86,49 @@ func wholly(d *Delivery[wire.PrefillJob]) *Delivery[wire.DecodeJob] {
 }
 
 // Split is the source of the jobs whose prompt is to be prefilled here and decoded elsewhere.
-func (a *Assignments) Split(ctx context.Context, take func(*Delivery[wire.PrefillJob])) {
-	drain(ctx, a, a.split, take)
+func (a *Assignments) Split(ctx context.Context, take func(*Delivery[wire.PrefillJob]) int) {
+	a.split.feed(ctx, take)
 }
 
 // Whole is the source of the jobs that are to be done here wholly.
-func (a *Assignments) Whole(ctx context.Context, take func(*Delivery[wire.DecodeJob])) {
-	drain(ctx, a, a.whole, take)
+func (a *Assignments) Whole(ctx context.Context, take func(*Delivery[wire.DecodeJob]) int) {
+	a.whole.feed(ctx, take)
 }
 
-// drain feeds from c until ctx ends, and then with what has come before: a stage that ends hands it
-// back.
-func drain[J any](ctx context.Context, a *Assignments, c <-chan *Delivery[J], take func(*Delivery[J])) {
-	for {
-		select {
-		case d := <-c:
-			take(d)
-			continue
-		case <-ctx.Done():
-		}
-		a.mu.Lock()
-		a.stopped = true
-		a.mu.Unlock()
-		for {
-			select {
-			case d := <-c:
-				take(d)
-			default:
-				return
-			}
-		}
+// inbox passes jobs to a stage, within the call that brings them.
+type inbox[J any] struct {
+	mu    sync.Mutex
+	take  func(*Delivery[J]) int // the stage's; nil: it does not run yet
+	early []*Delivery[J]         // came before it did
+	over  bool                   // nothing is taken any more
+}
+
+// put tells whether the job was taken.
+func (i *inbox[J]) put(d *Delivery[J]) bool {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	switch {
+	case i.over:
+		return false
+	case i.take != nil:
+		return i.take(d) >= 0
+	case len(i.early) == mostWaiting:
+		return false
 	}
+	i.early = append(i.early, d)
+	return true
+}
+
+// feed has jobs taken until ctx ends; what came before is taken in any case: a stage that ends hands it back.
+func (i *inbox[J]) feed(ctx context.Context, take func(*Delivery[J]) int) {
+	i.mu.Lock()
+	for _, d := range i.early {
+		take(d) // a line has places for all of them
+	}
+	i.early, i.take = nil, take
+	i.mu.Unlock()
+	<-ctx.Done()
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.over = true
 }

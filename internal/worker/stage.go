@@ -6,9 +6,13 @@ import (
 	"time"
 )
 
-// Source feeds a stage with deliveries until ctx ends. It may call take from any goroutine; take
-// waits while the stage has no room.
-type Source[J any] func(ctx context.Context, take func(*Delivery[J]))
+// Source feeds a stage with deliveries until ctx ends. It may call take from any goroutine. Jobs that the stage has no
+// room for wait in a line for each source; take does not wait, and returns how many more have a place in the line. If that
+// is less than 0, this one had none and was not taken.
+type Source[J any] func(ctx context.Context, take func(*Delivery[J]) (places int))
+
+// mostWaiting is how many jobs of one source wait for their stage; a dispatcher sends far fewer.
+const mostWaiting = 1024
 
 // Stage runs the jobs that its sources bring, each in a goroutine that it has for itself. A dispatcher has chosen
 // this worker for them; Take is the bound behind the dispatcher's.
@@ -31,7 +35,8 @@ func (s *Stage[J]) Run(ctx context.Context) error {
 	defer end()
 	var sources sync.WaitGroup
 	for _, source := range s.Sources {
-		sources.Go(func() { source(r.feed, r.start) })
+		l := &line[J]{run: r}
+		sources.Go(func() { source(r.feed, l.take) })
 	}
 	<-ctx.Done()
 	over := time.NewTimer(s.Drain)
@@ -80,30 +85,59 @@ func (r *stageRun[J]) count(n int) {
 	}
 }
 
-// start runs a job; one that comes too late to be taken is run only to be handed back.
-func (r *stageRun[J]) start(d *Delivery[J]) {
-	r.count(1)
-	work := r.work
-	release, err := r.Take(r.feed, &d.Job)
-	if err != nil {
-		release = func() {}
-		var stop context.CancelCauseFunc
-		work, stop = context.WithCancelCause(work)
-		stop(ErrStopping)
+// line has the jobs of one source enter one after the other, as they came.
+type line[J any] struct {
+	run *stageRun[J]
+
+	mu       sync.Mutex
+	entering bool // a job is, in its goroutine
+	waiting  []*Delivery[J]
+}
+
+// take is a Source's.
+func (l *line[J]) take(d *Delivery[J]) (places int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case !l.entering:
+		l.entering = true
+		l.run.count(1)
+		l.run.hand(task[J]{d, l})
+	case len(l.waiting) == mostWaiting:
+		return -1
+	default:
+		l.run.count(1)
+		l.waiting = append(l.waiting, d)
 	}
-	t := task[J]{work: work, delivery: d, release: release}
+	return mostWaiting - len(l.waiting)
+}
+
+// next has the next job enter.
+func (l *line[J]) next() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.entering = len(l.waiting) > 0; !l.entering {
+		l.waiting = nil
+		return
+	}
+	d := l.waiting[0]
+	l.waiting[0], l.waiting = nil, l.waiting[1:]
+	l.run.hand(task[J]{d, l})
+}
+
+// task is a job on its way to its goroutine.
+type task[J any] struct {
+	delivery *Delivery[J]
+	line     *line[J]
+}
+
+// hand gives a job to a goroutine.
+func (r *stageRun[J]) hand(t task[J]) {
 	select {
 	case r.next <- t:
 	default:
 		r.running.Go(func() { r.run(t) })
 	}
-}
-
-// task is a job that has been taken.
-type task[J any] struct {
-	work     context.Context //nolint:containedctx // a job's, on its way to its goroutine
-	delivery *Delivery[J]
-	release  func()
 }
 
 // mostFree is how many goroutines wait for another job: their stacks have grown to what one needs.
@@ -126,10 +160,20 @@ func (r *stageRun[J]) run(t task[J]) {
 	}
 }
 
+// do runs a job as soon as the stage has room; one that comes too late to be taken is run only to be handed back.
 func (r *stageRun[J]) do(t task[J]) {
 	defer r.count(-1)
-	defer t.release()
-	r.Work(t.work, t.delivery, t.release)
+	work, d := r.work, t.delivery
+	release, err := r.Take(r.feed, &d.Job)
+	t.line.next()
+	if err != nil {
+		release = func() {}
+		var stop context.CancelCauseFunc
+		work, stop = context.WithCancelCause(work)
+		stop(ErrStopping)
+	}
+	defer release()
+	r.Work(work, d, release)
 }
 
 // wait counts goroutines that wait; false: there are enough.

@@ -124,7 +124,7 @@ func TestWhatOutlastsTheDrainIsStopped(t *testing.T) {
 		s := newStage(worker.NewRoom(1, 0, 0, ignore), q.Source)
 		s.Drain = 1500 * time.Millisecond
 		stop := s.run(t)
-		for _, job := range []string{"in time", "running", "waiting", "not taken"} {
+		for _, job := range []string{"in time", "running", "waiting", "behind it"} {
 			q.Put(job, 1)
 		}
 		synctest.Wait()
@@ -134,8 +134,8 @@ func TestWhatOutlastsTheDrainIsStopped(t *testing.T) {
 		if got := s.of(nil); !slices.Equal(got, []string{"in time"}) {
 			t.Errorf("%v ended well", got)
 		}
-		// One that waits for room is run only so that it is handed back.
-		if got := s.of(worker.ErrStopping); !slices.Equal(got, []string{"running", "waiting"}) {
+		// Those that wait for room are run only so that they are handed back.
+		if got := s.of(worker.ErrStopping); !slices.Equal(got, []string{"behind it", "running", "waiting"}) {
 			t.Errorf("%v were stopped", got)
 		}
 	})
@@ -208,11 +208,12 @@ func TestFailingFetchIsTriedAgainWithAPause(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		var g sync.WaitGroup
 		g.Go(func() {
-			worker.FromQueue(q, "d1", quiet())(ctx, func(d *worker.Delivery[string]) {
+			worker.FromQueue(q, "d1", quiet())(ctx, func(d *worker.Delivery[string]) int {
 				select {
 				case got <- d.Job:
 				case <-ctx.Done():
 				}
+				return 1
 			})
 		})
 		<-got
@@ -235,8 +236,8 @@ func TestAssignmentsGoToTheirStage(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		split, whole := make(chan *worker.Delivery[wire.PrefillJob], 1), make(chan *worker.Delivery[wire.DecodeJob], 1)
 		var g sync.WaitGroup
-		g.Go(func() { a.Split(ctx, func(d *worker.Delivery[wire.PrefillJob]) { split <- d }) })
-		g.Go(func() { a.Whole(ctx, func(d *worker.Delivery[wire.DecodeJob]) { whole <- d }) })
+		g.Go(func() { a.Split(ctx, func(d *worker.Delivery[wire.PrefillJob]) int { split <- d; return 0 }) })
+		g.Go(func() { a.Whole(ctx, func(d *worker.Delivery[wire.DecodeJob]) int { whole <- d; return 0 }) })
 		a.Put(q.Delivery(assigned("s", wire.PlaceSplit), 1))
 		a.Put(q.Delivery(assigned("w", wire.PlaceWhole), 3))
 		if d := <-split; d.Job.ID != "s" {
@@ -298,7 +299,7 @@ func TestAssignmentsLeftAtTheEndReachTheStage(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
 		taken := 0
-		a.Split(ctx, func(*worker.Delivery[wire.PrefillJob]) { taken++ })
+		a.Split(ctx, func(*worker.Delivery[wire.PrefillJob]) int { taken++; return 0 })
 		if taken != 5 {
 			t.Errorf("%d of 5 reached the stage", taken)
 		}

@@ -48,15 +48,15 @@ func (l *lane) add(d *Delivery) {
 func deliveryOf(j *schedule.Job) *Delivery { return j.Ref.(*Delivery) }
 
 // let takes a job out of what is held.
-func (l *lane) let(d *Delivery) {
-	delete(l.queued, d.Job.MsgID())
-	l.count(-1, d)
+func (l *lane) let(j *schedule.Job) {
+	delete(l.queued, j.Key)
+	l.count(-1, deliveryOf(j))
 }
 
 // drop takes a job that nobody wants out of the queue.
 func (l *lane) drop(ctx context.Context, j *schedule.Job, reason string) {
 	d := deliveryOf(j)
-	l.let(d)
+	l.let(j)
 	l.d.metrics.dropped.WithLabelValues(reason).Inc()
 	if err := d.Drop(ctx); err != nil {
 		l.log.DebugContext(ctx, "job not dropped, it comes again after ack_wait", slog.Any("error", err))
@@ -99,15 +99,6 @@ func (l *lane) orphans(ctx context.Context, alive []wire.Announcement, now time.
 func (l *lane) handBack(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), handBackTime)
 	defer cancel()
-	for {
-		select {
-		case d := <-l.jobs:
-			l.giveBack(ctx, d)
-			continue
-		default:
-		}
-		break
-	}
 	for _, d := range l.queued {
 		l.giveBack(ctx, d)
 	}

@@ -24,21 +24,28 @@ const (
 	showEvery  = 100 * time.Millisecond // at the most often, for metrics
 )
 
-// lane is the dispatching of one model. One goroutine owns the law; another fetches.
+// lane is the dispatching of one model. One goroutine fetches, and has what it fetches placed at once if that can be;
+// another sees to all else that happens.
 type lane struct {
-	d       *Dispatcher
-	model   string
-	log     *slog.Logger
+	d     *Dispatcher
+	model string
+	log   *slog.Logger
+
+	mu      sync.Mutex // of the law and what belongs to it
 	law     *schedule.Scheduler
 	known   map[string]schedule.Worker // that the law knows
 	queued  map[string]*Delivery       // jobs that the law orders, by key
 	missing map[string]time.Time       // frontends of such jobs that nobody hears of, since when
 	cut     bool                       // the last job could not be forwarded
-	jobs    chan *Delivery
+	figures figures
+	// subjects are where the jobs of known workers go, by worker.
+	subjects map[string]string
+
 	reports chan *wire.Report
 	lost    chan string                       // processes that are dead
 	gaveUp  chan []string                     // keys that their frontends abandoned
 	changed chan struct{}                     // 1 slot: the fleet is another
+	left    chan struct{}                     // 1 slot: a job that was fetched has to wait for its place
 	room    chan struct{}                     // 1 slot: held or bytes went down
 	held    atomic.Int64                      // jobs fetched and not assigned
 	bytes   atomic.Int64                      // of them
@@ -49,9 +56,10 @@ type lane struct {
 func newLane(d *Dispatcher, model string) *lane {
 	return &lane{
 		d: d, model: model, log: d.log.With(slog.String("model", model)), law: schedule.New(d.law), known: map[string]schedule.Worker{},
+		figures: newFigures(d.metrics), subjects: map[string]string{},
 		queued: map[string]*Delivery{}, missing: map[string]time.Time{},
-		jobs: make(chan *Delivery, batch), reports: make(chan *wire.Report, maxReports), lost: make(chan string, maxLost),
-		gaveUp: make(chan []string, batch), changed: make(chan struct{}, 1), room: make(chan struct{}, 1),
+		reports: make(chan *wire.Report, maxReports), lost: make(chan string, maxLost),
+		gaveUp: make(chan []string, batch), changed: make(chan struct{}, 1), left: make(chan struct{}, 1), room: make(chan struct{}, 1),
 	}
 }
 
@@ -118,12 +126,22 @@ func (l *lane) fetch(ctx context.Context) {
 				break
 			}
 			l.count(1, d)
-			select {
-			case l.jobs <- d:
-			case <-ctx.Done():
+			if ctx.Err() != nil {
 				l.giveBack(ctx, d)
+				continue
 			}
+			l.take(ctx, d)
 		}
+	}
+}
+
+// take gives a job to the law, and has it placed unless there are others to choose from, or more to know in a moment.
+func (l *lane) take(ctx context.Context, d *Delivery) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.add(d)
+	if d.More || l.law.Queued() > 1 || len(l.reports) > 0 || l.place(ctx, time.Now()) < l.d.cfg.Refresh {
+		notify(l.left)
 	}
 }
 
@@ -135,13 +153,15 @@ func sleep(ctx context.Context, d time.Duration) {
 	}
 }
 
-// decide owns the law: it takes what has happened, then has as much decided as can be.
+// decide takes what has happened, then has as much decided as can be.
 func (l *lane) decide(ctx context.Context) {
 	timer := time.NewTimer(0) // of the next decision without an event
 	defer timer.Stop()
 	refresh := time.NewTicker(l.d.cfg.Refresh) // of its own: decisions put the other off
 	defer refresh.Stop()
+	l.mu.Lock()
 	l.look(ctx, time.Now())
+	l.mu.Unlock()
 	for l.wait(ctx, timer.C, refresh.C) {
 		for range batch { // whatever else has happened comes before the next decision
 			if !l.more() {
@@ -151,6 +171,7 @@ func (l *lane) decide(ctx context.Context) {
 		now := time.Now()
 		timer.Reset(l.place(ctx, now))
 		l.show(now)
+		l.mu.Unlock()
 	}
 }
 
@@ -184,33 +205,37 @@ func (l *lane) place(ctx context.Context, now time.Time) time.Duration {
 	return next
 }
 
-// wait takes one event; false when ctx has ended.
+// wait takes one event, and holds the lock from then on; false, and without it, when ctx has ended.
 func (l *lane) wait(ctx context.Context, again, refresh <-chan time.Time) bool {
 	select {
-	case d := <-l.jobs:
-		l.add(d)
 	case r := <-l.reports:
+		l.mu.Lock()
 		l.law.Report(r, time.Now())
 	case keys := <-l.gaveUp:
+		l.mu.Lock()
 		l.abandon(ctx, keys)
 	case process := <-l.lost:
+		l.mu.Lock()
 		l.dead(ctx, process)
 	case <-l.changed:
+		l.mu.Lock()
 		l.look(ctx, time.Now())
 	case now := <-refresh:
+		l.mu.Lock()
 		l.look(ctx, now)
+	case <-l.left:
+		l.mu.Lock()
 	case <-again:
+		l.mu.Lock()
 	case <-ctx.Done():
 		return false
 	}
 	return true
 }
 
-// more takes one job or report that is there already.
+// more takes one report that is there already.
 func (l *lane) more() bool {
 	select {
-	case d := <-l.jobs:
-		l.add(d)
 	case r := <-l.reports:
 		l.law.Report(r, time.Now())
 	default:
@@ -225,7 +250,7 @@ func (l *lane) forward(ctx context.Context, a schedule.Assigned, now time.Time) 
 	job := d.Job
 	a.Dispatcher = l.d.name
 	job.Assignment = &a.Assignment
-	err := d.Forward(wire.AssignSubject(a.Worker), &job)
+	err := d.Forward(l.subject(a.Worker), &job)
 	if err != nil {
 		if !l.cut { // once, not for each try
 			l.log.WarnContext(ctx, "jobs cannot be forwarded", slog.String("request_id", job.ID), slog.String("worker", a.Worker), slog.Any("error", err))
@@ -235,21 +260,26 @@ func (l *lane) forward(ctx context.Context, a schedule.Assigned, now time.Time) 
 	if l.cut = err != nil; l.cut {
 		return false
 	}
-	l.let(d)
-	l.d.metrics.assigned.WithLabelValues(string(a.Place), a.Why).Inc()
-	l.d.metrics.wait.WithLabelValues(a.Job.Class.String()).Observe(a.Waited.Seconds())
+	l.let(a.Job)
+	l.figures.assigned(a.Place, a.Why).Inc()
+	l.figures.waited(a.Job.Class).Observe(a.Waited.Seconds())
 	l.log.LogAttrs(ctx, slog.LevelDebug, "assigned", slog.String("request_id", job.ID), slog.Int("attempt", int(job.Attempt)), slog.String("place", string(a.Place)),
 		slog.String("why", a.Why), slog.String("worker", a.Worker), slog.String("decode", a.Decode), slog.Duration("waited", a.Waited))
 	return true
 }
 
-// abandon drops jobs that nobody wants. Those that were fetched before may be on their way to the law.
-func (l *lane) abandon(ctx context.Context, keys []string) {
-	for range batch {
-		if !l.more() {
-			break
-		}
+// subject is where the jobs of a worker go.
+func (l *lane) subject(worker string) string {
+	subject, ok := l.subjects[worker]
+	if !ok {
+		subject = wire.AssignSubject(worker)
+		l.subjects[worker] = subject
 	}
+	return subject
+}
+
+// abandon drops jobs that nobody wants.
+func (l *lane) abandon(ctx context.Context, keys []string) {
 	for _, key := range keys {
 		if j := l.law.Remove(key); j != nil {
 			l.drop(ctx, j, abandoned)
@@ -269,6 +299,7 @@ func (l *lane) dead(ctx context.Context, process string) {
 // forget has the law forget a worker; its jobs come again.
 func (l *lane) forget(ctx context.Context, worker string) {
 	delete(l.known, worker)
+	delete(l.subjects, worker)
 	l.reclaim(ctx, l.law.RemoveWorker(worker))
 }
 

@@ -43,3 +43,35 @@ const (
 	abandoned    = "abandoned"     // by the frontend that queued them
 	frontendGone = "frontend_gone" // with it
 )
+
+// figures are those of metrics that each job of a lane changes: looking one up costs more than changing it. They need
+// the lane's lock.
+type figures struct {
+	from   *metrics
+	counts map[decision]prometheus.Counter
+	waits  map[wire.Class]prometheus.Observer
+}
+
+type decision struct {
+	place wire.Place
+	why   string
+}
+
+func newFigures(from *metrics) figures {
+	return figures{from: from, counts: map[decision]prometheus.Counter{}, waits: map[wire.Class]prometheus.Observer{}}
+}
+
+func (f *figures) assigned(place wire.Place, why string) prometheus.Counter {
+	key := decision{place, why}
+	if f.counts[key] == nil {
+		f.counts[key] = f.from.assigned.WithLabelValues(string(place), why)
+	}
+	return f.counts[key]
+}
+
+func (f *figures) waited(class wire.Class) prometheus.Observer {
+	if f.waits[class] == nil {
+		f.waits[class] = f.from.wait.WithLabelValues(class.String())
+	}
+	return f.waits[class]
+}

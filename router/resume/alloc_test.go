@@ -20,8 +20,10 @@ func frame(n int) (blocks []byte) {
 func TestEventsAllocateNothing(t *testing.T) {
 	tr := resume.New(terms(t, true, `{`+hello+`,"stream":true}`), 1<<20)
 	blocks := frame(16)
+	var out []byte
 	take := func() {
-		if out, err := tr.Events(blocks); err != nil || sse.Count(out) != 16 {
+		var err error
+		if out, err = tr.Events(out[:0], blocks); err != nil || sse.Count(out) != 16 {
 			t.Fatal(string(out), err)
 		}
 	}
@@ -38,8 +40,10 @@ func BenchmarkEvents(b *testing.B) {
 			tr := resume.New(terms(b, true, `{`+hello+`,"stream":true}`), 1<<30)
 			blocks := frame(n)
 			b.ReportAllocs()
+			var out []byte
 			for b.Loop() {
-				if out, err := tr.Events(blocks); err != nil || len(out) == 0 {
+				var err error
+				if out, err = tr.Events(out[:0], blocks); err != nil || len(out) == 0 {
 					b.Fatal(string(out), err)
 				}
 			}

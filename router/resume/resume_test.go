@@ -110,7 +110,7 @@ func feed(t testing.TB, tr *resume.Transcript, data string) string {
 
 // one gives a transcript one event and returns the data of what the client gets; nil: nothing.
 func one(tr *resume.Transcript, data string) ([]byte, error) {
-	out, err := tr.Events(sse.Append(nil, nil, []byte(data)))
+	out, err := tr.Events(nil, sse.Append(nil, nil, []byte(data)))
 	if len(out) == 0 {
 		return nil, err
 	}
@@ -352,7 +352,7 @@ func TestFramesAreTheSameAsTheirEvents(t *testing.T) {
 			var gotErr, wantErr error
 			for _, e := range events {
 				var out []byte
-				if out, wantErr = single.Events(e); wantErr != nil {
+				if out, wantErr = single.Events(nil, e); wantErr != nil {
 					want = append(want, out...)
 					break
 				}
@@ -361,7 +361,7 @@ func TestFramesAreTheSameAsTheirEvents(t *testing.T) {
 			for len(events) > 0 && gotErr == nil {
 				k := rapid.IntRange(1, len(events)).Draw(t, "in a frame")
 				var out []byte
-				out, gotErr = framed.Events(slices.Concat(events[:k]...))
+				out, gotErr = framed.Events(nil, slices.Concat(events[:k]...))
 				got = append(got, out...)
 				events = events[k:]
 			}

@@ -20,7 +20,7 @@ type Transcript struct {
 	terms Terms
 	limit int // bytes of text
 	form  form
-	out   []byte // what Events returned last
+	out   []byte // of the call of Events under way
 
 	able        bool          // what came so far can be continued
 	text        []byte        // so far, as the inside of a JSON string
@@ -95,10 +95,16 @@ func (t *Transcript) Complete() (event []byte, ok bool) {
 	)), true
 }
 
-// Events takes blocks of events, which have no names, and returns what the client gets of them, valid until the next
-// call: empty, if nothing. ErrOther: the run is to be given up, and what is returned is of the events before.
-func (t *Transcript) Events(blocks []byte) ([]byte, error) {
-	t.out = t.out[:0]
+// Events takes blocks of events, which have no names, and appends what the client gets of them to dst: nothing, maybe.
+// ErrOther: the run is to be given up, and what was appended is of the events before.
+func (t *Transcript) Events(dst, blocks []byte) ([]byte, error) {
+	t.out = dst
+	err := t.events(blocks)
+	dst, t.out = t.out, nil
+	return dst, err
+}
+
+func (t *Transcript) events(blocks []byte) error {
 	for len(blocks) > 0 {
 		t.seen++
 		if rest, ok := t.quick(blocks); ok {
@@ -109,13 +115,13 @@ func (t *Transcript) Events(blocks []byte) ([]byte, error) {
 		data, blocks = sse.Cut(blocks)
 		out, err := t.event(data)
 		if err != nil {
-			return t.out, err
+			return err
 		}
 		if out != nil {
 			t.out = sse.Append(t.out, nil, out)
 		}
 	}
-	return t.out, nil
+	return nil
 }
 
 // event takes the data of one event and returns what the client gets of it: nil, if nothing.

@@ -36,7 +36,7 @@ func (q *Queue[J]) Delivery(job J, deliveries int) *worker.Delivery[J] {
 	return &worker.Delivery[J]{Job: job, Deliveries: deliveries, Ack: ack[J]{q}}
 }
 
-// Counts returns how many jobs the stage had room for, finished and handed back.
+// Counts returns how many jobs the stage has taken into its line, finished and handed back.
 func (q *Queue[J]) Counts() (taken, done, retried int) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -44,7 +44,7 @@ func (q *Queue[J]) Counts() (taken, done, retried int) {
 }
 
 // Source is a worker.Source.
-func (q *Queue[J]) Source(ctx context.Context, take func(*worker.Delivery[J])) {
+func (q *Queue[J]) Source(ctx context.Context, take func(*worker.Delivery[J]) int) {
 	for ctx.Err() == nil {
 		select {
 		case d := <-q.jobs:

@@ -140,7 +140,6 @@ func (s *Server) limited(w http.ResponseWriter, r *http.Request, req *router.Req
 	}
 	setQuotas(w.Header(), lease.Requests, lease.Tokens)
 	rec.bill = &bill{lease: lease, req: req, tenant: rec.key.Name, metrics: s.metrics}
-	defer rec.bill.settle(req.PromptTokens, req.MaxTokens) // unless somebody knows better before
 	s.relay(w, r, req)
 }
 

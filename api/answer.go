@@ -91,7 +91,7 @@ func (s *Server) stream(ctx context.Context, w http.ResponseWriter, r *http.Requ
 	}
 }
 
-// events returns nil when the stream is complete or the client does not take it any more.
+// events and pump return nil when the stream is complete or the client does not take it any more.
 func (s *Server) events(ctx context.Context, out *eventWriter, r *http.Request, req *router.Request) error {
 	answer, err := s.do(ctx, req)
 	if err != nil {
@@ -101,6 +101,10 @@ func (s *Server) events(ctx context.Context, out *eventWriter, r *http.Request, 
 	if out.conn != nil {
 		answer.Direct(out.direct)
 	}
+	return s.pump(ctx, out, r, answer)
+}
+
+func (s *Server) pump(ctx context.Context, out *eventWriter, r *http.Request, answer Answer) error {
 	for empty := true; ; empty = false {
 		payload, err := answer.Next(ctx)
 		if errors.Is(err, io.EOF) {

@@ -88,6 +88,10 @@ type Server struct {
 	handler  http.Handler
 	draining atomic.Bool
 	watchers atomic.Int32 // streams of live events
+
+	few       int32        // see its constant
+	kept      atomic.Int32 // requests that net/http keeps while they are carried out
+	exchanges exchanges
 }
 
 // New makes a server that does nothing until Serve is called.
@@ -95,7 +99,8 @@ func New(cfg Config, deps Deps) *Server {
 	if deps.Tracer == nil {
 		deps.Tracer = noop.NewTracerProvider().Tracer("")
 	}
-	s := &Server{cfg: cfg, deps: deps, log: deps.Log, metrics: newMetrics(deps.Registerer)}
+	s := &Server{cfg: cfg, deps: deps, log: deps.Log, metrics: newMetrics(deps.Registerer), few: few}
+	s.exchanges.open = map[*exchange]struct{}{}
 	s.memory = newMemory(cfg.MaxBodyMemory, s.metrics.bodyBytes)
 	s.handler = s.routes()
 	return s
@@ -165,7 +170,6 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 		Protocols:         new(http.Protocols),
 		BaseContext:       func(net.Listener) context.Context { return base },
 		ConnContext:       withConn,
-		ConnState:         s.metrics.connection,
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug), // broken connections
 	}
 	srv.Protocols.SetHTTP1(true)
@@ -182,13 +186,14 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 		serve = func(ln net.Listener) error { return srv.ServeTLS(ln, "", "") }
 	}
 
+	s.exchanges.serve = giveBack(srv, ln.Addr())
 	served := make(chan error, 1)
-	go func() { served <- serve(newListener(ln, s.cfg.MaxConnections)) }()
+	go func() { served <- serve(newListener(ln, s.cfg.MaxConnections, s.metrics.connections)) }()
 	s.log.InfoContext(ctx, "serving", slog.String("addr", ln.Addr().String()), slog.Bool("tls", s.cfg.TLSCert != ""))
 	select {
 	case err := <-served:
 		end(errStopped)
-		return errors.Join(fmt.Errorf("serve on %s: %w", ln.Addr(), err), stop(base, srv))
+		return errors.Join(fmt.Errorf("serve on %s: %w", ln.Addr(), err), s.stop(base, srv))
 	case <-ctx.Done():
 	}
 
@@ -203,21 +208,25 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	}
 	wait, cancel := context.WithTimeout(base, s.cfg.DrainTimeout)
 	defer cancel()
-	if srv.Shutdown(wait) == nil {
+	s.exchanges.close()
+	if srv.Shutdown(wait) == nil && s.exchanges.wait(wait) == nil {
 		return nil
 	}
 	s.log.WarnContext(base, "requests outlast the drain and are ended")
 	end(errStopped)
-	return stop(base, srv)
+	return s.stop(base, srv)
 }
 
 // stop gives requests whose context has ended the time to say so to their clients, and then cuts
 // the connections. A connection that a client opened and has not used yet keeps Shutdown waiting for up to six seconds.
-func stop(ctx context.Context, srv *http.Server) error {
+func (s *Server) stop(ctx context.Context, srv *http.Server) error {
 	const bound = 8 * time.Second
 	wait, cancel := context.WithTimeout(context.WithoutCancel(ctx), bound)
 	defer cancel()
-	if err := srv.Shutdown(wait); err != nil {
+	s.exchanges.close()
+	s.exchanges.stop(errStopped)
+	if err := errors.Join(srv.Shutdown(wait), s.exchanges.wait(wait)); err != nil {
+		s.exchanges.abort()
 		return errors.Join(fmt.Errorf("requests still run %v after they were told to end: %w", bound, err), srv.Close())
 	}
 	return nil

@@ -24,7 +24,7 @@ func (s *Server) readBody(w http.ResponseWriter, r *http.Request, held *loan) ([
 		hangUp(w, r) // without reading what it was going to send
 		return nil, s.tooLarge()
 	}
-	control := http.NewResponseController(w)
+	control := controlOf(w)
 	defer func() { _ = control.SetReadDeadline(time.Time{}) }() // a recorder has none
 	in := &patientReader{
 		body: http.MaxBytesReader(w, r.Body, int64(s.cfg.MaxBody)), control: control,

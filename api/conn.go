@@ -9,6 +9,7 @@ import (
 	"syscall"
 
 	"github.com/baton-llm/baton/internal/lend"
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 // conn is a client's connection that can hold what is written, so that it goes out in one go, and that can also send
@@ -17,7 +18,9 @@ import (
 type conn struct {
 	net.Conn
 
-	slots   <-chan struct{} // one is given back at the end
+	open    prometheus.Gauge // counts it
+	slots   <-chan struct{}  // one is given back at the end
+	ahead   []byte           // was read already, and comes before all else
 	closed  sync.Once
 	raw     syscall.RawConn
 	attempt func(fd uintptr) bool // try, made once
@@ -30,6 +33,18 @@ type conn struct {
 	// Of the try under way:
 	sent int
 	err  error
+}
+
+// Read gives what was read ahead first.
+func (c *conn) Read(p []byte) (int, error) {
+	if len(c.ahead) == 0 {
+		return c.Conn.Read(p)
+	}
+	n := copy(p, c.ahead)
+	if c.ahead = c.ahead[n:]; len(c.ahead) == 0 {
+		c.ahead = nil // it may be part of something large
+	}
+	return n, nil
 }
 
 // rest is what was written and is not sent yet.
@@ -106,7 +121,10 @@ func (c *conn) CloseWrite() error {
 // Close makes room for another connection.
 func (c *conn) Close() error {
 	err := c.Conn.Close()
-	c.closed.Do(func() { <-c.slots })
+	c.closed.Do(func() {
+		c.open.Dec()
+		<-c.slots
+	})
 	return err
 }
 
@@ -114,13 +132,14 @@ func (c *conn) Close() error {
 type listener struct {
 	net.Listener
 
+	open  prometheus.Gauge
 	slots chan struct{}
 	done  chan struct{} // closed by Close
 	once  sync.Once
 }
 
-func newListener(ln net.Listener, most int) *listener {
-	return &listener{Listener: ln, slots: make(chan struct{}, most), done: make(chan struct{})}
+func newListener(ln net.Listener, most int, open prometheus.Gauge) *listener {
+	return &listener{Listener: ln, open: open, slots: make(chan struct{}, most), done: make(chan struct{})}
 }
 
 // Accept waits for a connection, and before that until there may be one more.
@@ -135,7 +154,8 @@ func (l *listener) Accept() (net.Conn, error) {
 		<-l.slots
 		return nil, err
 	}
-	c := &conn{Conn: nc, slots: l.slots}
+	l.open.Inc()
+	c := &conn{Conn: nc, open: l.open, slots: l.slots}
 	if file, ok := nc.(syscall.Conn); ok && writesAtOnce {
 		if c.raw, err = file.SyscallConn(); err != nil {
 			c.raw = nil // it is closed already, as its reader will find
@@ -155,10 +175,10 @@ type connKey struct{}
 
 // withConn is for http.Server.ConnContext.
 func withConn(ctx context.Context, nc net.Conn) context.Context {
-	if c, ok := nc.(*conn); ok && c.raw != nil {
+	if c, ok := nc.(*conn); ok {
 		return context.WithValue(ctx, connKey{}, c)
 	}
-	return ctx // TLS encrypts what is written: it cannot be sent in part
+	return ctx // TLS encrypts what is written: it cannot be sent in part, nor without net/http
 }
 
 // connOf is the connection of a request if it can hold an answer and be eager, else nil. net/http writes the end of a
@@ -167,6 +187,8 @@ func connOf(r *http.Request) *conn {
 	if r.ProtoMajor != 1 || r.ProtoMinor < 1 {
 		return nil
 	}
-	c, _ := r.Context().Value(connKey{}).(*conn)
-	return c
+	if c, _ := r.Context().Value(connKey{}).(*conn); c != nil && c.raw != nil {
+		return c
+	}
+	return nil
 }

@@ -61,6 +61,16 @@ func TestSlowClientsAreGivenUp(t *testing.T) {
 			time.Sleep(time.Minute)
 			c.send(get)
 		}, 0, 10 * time.Second, ""},
+		{"idle after a request that waited", func(c *client) {
+			c.send(post(chatBody))
+			c.answer("POST")
+		}, 0, 2 * time.Minute, ""},
+		{"header without an end after a request that waited", func(c *client) {
+			c.send(post(chatBody))
+			c.answer("POST")
+			time.Sleep(time.Minute)
+			c.send(get)
+		}, 0, 10 * time.Second, ""},
 		// After the answer, what is left of the body may come for as long again.
 		{"body that stops", func(c *client) { c.send(header + padded[:100]) }, 30 * time.Second, time.Minute, "HTTP/1.1 408 "},
 		{"body byte by byte", func(c *client) {

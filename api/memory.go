@@ -39,9 +39,7 @@ type loan struct {
 
 // grow returns a copy of b with more room, from memory as it becomes free.
 func (l *loan) grow(ctx context.Context, b []byte, size int) ([]byte, *router.Error) {
-	wait, cancel := context.WithTimeout(ctx, memoryWait)
-	defer cancel()
-	if l.of.room.Acquire(wait, int64(size)) != nil {
+	if !l.of.acquire(ctx, int64(size)) {
 		if ctx.Err() != nil {
 			return nil, toError(ctx, ctx.Err())
 		}
@@ -53,6 +51,16 @@ func (l *loan) grow(ctx context.Context, b []byte, size int) ([]byte, *router.Er
 	larger := append(make([]byte, 0, size), b...)
 	l.giveBack(int64(cap(b)))
 	return larger, nil
+}
+
+// acquire waits only where there is no room.
+func (m *memory) acquire(ctx context.Context, n int64) bool {
+	if m.room.TryAcquire(n) {
+		return true
+	}
+	wait, cancel := context.WithTimeout(ctx, memoryWait)
+	defer cancel()
+	return m.room.Acquire(wait, n) == nil
 }
 
 // end gives back what the loan still holds.

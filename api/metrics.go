@@ -1,9 +1,6 @@
 package api
 
 import (
-	"net"
-	"net/http"
-
 	"github.com/baton-llm/baton/internal/histogram"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
@@ -42,16 +39,5 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		bodyBytes: f.NewGauge(prometheus.GaugeOpts{
 			Name: "baton_http_body_bytes", Help: "Memory of request bodies that are being read; api.max_body_memory bounds it.",
 		}),
-	}
-}
-
-// connection follows http.Server.ConnState.
-func (m *metrics) connection(_ net.Conn, state http.ConnState) {
-	switch state {
-	case http.StateNew:
-		m.connections.Inc()
-	case http.StateClosed, http.StateHijacked:
-		m.connections.Dec()
-	case http.StateActive, http.StateIdle:
 	}
 }

@@ -22,6 +22,9 @@ var saneID = regexp.MustCompile(`^[A-Za-z0-9._-]{1,128}$`)
 
 // record gathers what is logged and counted of one request. It belongs to the request's handler.
 type record struct {
+	start    time.Time
+	detached bool   // from net/http: an exchange concludes it
+	route    string // see routeIn; empty: ask chi
 	echoed   string // x-request-id of the answer
 	id       string // unique in the fleet
 	model    string
@@ -29,9 +32,10 @@ type record struct {
 	timing   *router.Timing
 	tokens   int // of the answer, as the engine counted
 	streamed bool
-	key      *auth.Key // nil: none was asked for
-	bill     *bill     // nil: nothing is charged
-	span     trace.SpanContext
+	key      *auth.Key         // nil: none was asked for
+	bill     *bill             // nil: nothing is charged
+	traced   trace.Span        // nil: the request has none
+	span     trace.SpanContext // of traced
 }
 
 type recordKey struct{}
@@ -44,11 +48,11 @@ func (r *record) fail(e *router.Error) { r.failed = e }
 // names answers by the id, and two clients may send the same.
 func newRecord(header http.Header) *record {
 	sent := header.Get("X-Request-Id")
-	if !saneID.MatchString(sent) {
+	if sent == "" || !saneID.MatchString(sent) {
 		id := randomHex(16)
-		return &record{echoed: id, id: id}
+		return &record{start: time.Now(), echoed: id, id: id}
 	}
-	return &record{echoed: sent, id: sent + "-" + randomHex(4)}
+	return &record{start: time.Now(), echoed: sent, id: sent + "-" + randomHex(4)}
 }
 
 func randomHex(size int) string {
@@ -60,20 +64,31 @@ func randomHex(size int) string {
 // observe gives every request its record, bounds its writes, logs and counts it.
 func (s *Server) observe(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		start := time.Now()
 		rec := newRecord(r.Header)
-		out := newWriter(w, r, s.cfg.WriteTimeout, start)
+		out := newWriter(w, r, s.cfg.WriteTimeout, rec.start)
 		out.Header().Set("X-Request-Id", rec.echoed)
 		if doubtfulEnd(r) {
 			hangUp(out, r)
 		}
 		r = r.WithContext(context.WithValue(r.Context(), recordKey{}, rec))
 		defer func() {
-			out.finish(s.cfg.BodyTimeout)
-			s.account(r, rec, out, time.Since(start))
+			if !rec.detached {
+				s.conclude(out, r)
+			}
 		}()
 		next.ServeHTTP(out, r)
 	})
+}
+
+// conclude ends what the middlewares began.
+func (s *Server) conclude(out *writer, r *http.Request) {
+	rec := recordOf(r.Context())
+	if rec.bill != nil {
+		rec.bill.settle(rec.bill.req.PromptTokens, rec.bill.req.MaxTokens) // unless somebody knew better before
+	}
+	rec.endSpan(r.Context())
+	out.finish(s.cfg.BodyTimeout)
+	s.account(r, rec, out, time.Since(rec.start))
 }
 
 func (s *Server) account(r *http.Request, rec *record, out *writer, took time.Duration) {
@@ -87,7 +102,7 @@ func (s *Server) account(r *http.Request, rec *record, out *writer, took time.Du
 	if status == 0 {
 		status = http.StatusOK // a handler that wrote nothing
 	}
-	route := routeOf(ctx)
+	route := rec.routeIn(ctx)
 	s.metrics.requests.WithLabelValues(route, strconv.Itoa(status)).Inc()
 	histogram.Observe(s.metrics.seconds.WithLabelValues(route), took, rec.span)
 
@@ -126,25 +141,28 @@ func (s *Server) account(r *http.Request, rec *record, out *writer, took time.Du
 // recoverPanic turns a panic into a 500, or, once the answer has begun, into a broken connection.
 func (s *Server) recoverPanic(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		defer func() {
-			p := recover()
-			if p == nil {
-				return
-			}
-			if err, ok := p.(error); ok && errors.Is(err, http.ErrAbortHandler) {
-				panic(p)
-			}
-			s.log.ErrorContext(r.Context(), "handler panicked", slog.String("request_id", recordOf(r.Context()).id),
-				slog.Any("panic", p), slog.String("stack", string(debug.Stack())))
-			e := failure(http.StatusInternalServerError, "", "Internal server error.")
-			if out, ok := w.(*writer); ok && out.status != 0 {
-				recordOf(r.Context()).fail(e)
-				panic(http.ErrAbortHandler)
-			}
-			s.writeError(w, r, e)
-		}()
+		defer s.recovered(w, r)
 		next.ServeHTTP(w, r)
 	})
+}
+
+// recovered is to be deferred.
+func (s *Server) recovered(w http.ResponseWriter, r *http.Request) {
+	p := recover()
+	if p == nil {
+		return
+	}
+	if err, ok := p.(error); ok && errors.Is(err, http.ErrAbortHandler) {
+		panic(p)
+	}
+	s.log.ErrorContext(r.Context(), "handler panicked", slog.String("request_id", recordOf(r.Context()).id),
+		slog.Any("panic", p), slog.String("stack", string(debug.Stack())))
+	e := failure(http.StatusInternalServerError, "", "Internal server error.")
+	if out, ok := w.(*writer); ok && out.status != 0 {
+		recordOf(r.Context()).fail(e)
+		panic(http.ErrAbortHandler)
+	}
+	s.writeError(w, r, e)
 }
 
 // writer counts what is written, and bounds each write so that a client that does not read cannot
@@ -170,6 +188,14 @@ func newWriter(w http.ResponseWriter, r *http.Request, timeout time.Duration, st
 	out.flush = flushOf(w)
 	out.deadline(time.Time{}) // the connection may still have its last request's
 	return out
+}
+
+// controlOf is w's controller.
+func controlOf(w http.ResponseWriter) *http.ResponseController {
+	if out, ours := w.(*writer); ours {
+		return out.control
+	}
+	return http.NewResponseController(w)
 }
 
 // Unwrap lets http.ResponseController reach what writer does not have.

@@ -11,6 +11,8 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
+var ofServer = trace.WithSpanKind(trace.SpanKindServer)
+
 const traceHeader = "Traceparent" // W3C trace context
 
 // trace gives each request that may reach an engine a span below the client's, and names it in the
@@ -27,22 +29,11 @@ func (s *Server) trace(next http.Handler) http.Handler {
 			ctx = wire.WithTraceparent(ctx, sent[0])
 		}
 		rec := recordOf(ctx)
-		ctx, span := s.deps.Tracer.Start(ctx, "HTTP POST", trace.WithSpanKind(trace.SpanKindServer),
-			trace.WithAttributes(attribute.String("baton.request_id", rec.id), attribute.String("http.request.method", r.Method)))
-		rec.span = span.SpanContext()
-		defer func() {
-			status := http.StatusOK
-			if rec.failed != nil {
-				status = rec.failed.Status
-			}
-			if status >= http.StatusInternalServerError {
-				span.SetStatus(codes.Error, http.StatusText(status))
-				span.SetAttributes(attribute.String("error.type", rec.failed.Reason))
-			}
-			span.SetName("POST " + routeOf(ctx))
-			span.SetAttributes(attribute.String("http.route", routeOf(ctx)), attribute.Int("http.response.status_code", status))
-			span.End()
-		}()
+		ctx, span := s.deps.Tracer.Start(ctx, "HTTP POST", ofServer)
+		if span.IsRecording() {
+			span.SetAttributes(attribute.String("baton.request_id", rec.id), attribute.String("http.request.method", r.Method))
+		}
+		rec.traced, rec.span = span, span.SpanContext()
 		if parent := wire.Traceparent(ctx); parent != "" {
 			w.Header().Set(traceHeader, parent)
 		}
@@ -50,8 +41,30 @@ func (s *Server) trace(next http.Handler) http.Handler {
 	})
 }
 
-// routeOf is the pattern that the request's path matched.
-func routeOf(ctx context.Context) string {
+// endSpan ends the request's span, if it has one.
+func (r *record) endSpan(ctx context.Context) {
+	if r.traced == nil || !r.traced.IsRecording() {
+		return
+	}
+	status := http.StatusOK
+	if r.failed != nil {
+		status = r.failed.Status
+	}
+	if status >= http.StatusInternalServerError {
+		r.traced.SetStatus(codes.Error, http.StatusText(status))
+		r.traced.SetAttributes(attribute.String("error.type", r.failed.Reason))
+	}
+	route := r.routeIn(ctx)
+	r.traced.SetName("POST " + route)
+	r.traced.SetAttributes(attribute.String("http.route", route), attribute.Int("http.response.status_code", status))
+	r.traced.End()
+}
+
+// routeIn is the pattern that the request's path matched.
+func (r *record) routeIn(ctx context.Context) string {
+	if r.route != "" {
+		return r.route
+	}
 	if route := chi.RouteContext(ctx).RoutePattern(); route != "" {
 		return route
 	}

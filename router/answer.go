@@ -38,7 +38,8 @@ type Answer struct {
 
 // Next returns the next blocks of SSE events of a streaming answer, as they are to be written, or the next piece of a
 // unary one, and io.EOF after the last. If the answer broke off, the error is an *Error after what came, or
-// the cause of Do's context if that ended. The slice is the caller's. A ctx that ends ends only the
+// the cause of Do's context if that ended. The slice is the caller's,
+// of a stream until the next call. A ctx that ends ends only the
 // wait, but for one that ends while an answer that broke off is queued again, to be continued.
 func (a *Answer) Next(ctx context.Context) ([]byte, error) {
 	c := a.c
@@ -48,6 +49,9 @@ func (a *Answer) Next(ctx context.Context) ([]byte, error) {
 		}
 		c.mu.Lock()
 		a.taken, a.read = c.take(a.taken), 0
+		if c.req.Streaming && len(a.taken) == 0 {
+			c.slab = c.slab[:0] // nobody has a piece of it any more
+		}
 		state, err, again, attempt := c.state, c.err, c.again, c.attempt
 		c.parked = len(a.taken) == 0 && !state.Final() && !again
 		c.mu.Unlock()
@@ -60,6 +64,10 @@ func (a *Answer) Next(ctx context.Context) ([]byte, error) {
 			return nil, err
 		case again && c.pause(attempt):
 			c.publish(ctx)
+			continue
+		}
+		if ctx.Done() == c.left { // whose end wakes, too: a smaller wait for what most of them are
+			<-c.wake
 			continue
 		}
 		select {

@@ -45,7 +45,8 @@ type call struct {
 	stream   uint64
 	admitted time.Time
 	span     trace.Span
-	wake     chan struct{} // of the one waiting goroutine; buffers one
+	wake     chan struct{}   // of the one waiting goroutine; buffers one
+	left     <-chan struct{} // closed when the client leaves, which ends the call
 
 	mu       sync.Mutex // never held while the receiver or the router's table is called
 	state    State
@@ -74,7 +75,7 @@ type call struct {
 	pending  int                // bytes in pieces
 	parked   bool               // a goroutine waits in Answer.Next and has taken all pieces
 	direct   Writer             // see Answer.Direct; nil: pieces wait for Next
-	slab     []byte             // where the next pieces are copied to; its readers let go of it piece by piece
+	slab     []byte             // where the next pieces are copied to
 	begun    bool               // the client can have a piece of the answer: another attempt must continue it
 	came     bool               // the current attempt's run has sent a piece of a stream: no other run
 	last     time.Time          // when the last piece of a stream came
@@ -101,16 +102,20 @@ type piece struct {
 	data []byte
 }
 
-// slabSize is how much memory is taken at once for the pieces of a stream: a few dozen events.
-const slabSize = 4 << 10
+// A slab is memory for the pieces of a stream: at first for an event or two, and for more where they come faster than
+// the client takes them.
+const (
+	slabLeast = 512
+	slabMost  = 4 << 10
+)
 
 // keep copies a payload, which is valid only during the call. It needs the lock.
 func (c *call) keep(payload []byte) []byte {
-	if len(payload) > slabSize/4 {
+	if len(payload) > slabMost/4 {
 		return bytes.Clone(payload)
 	}
 	if len(payload) > cap(c.slab)-len(c.slab) {
-		c.slab = make([]byte, 0, slabSize)
+		c.slab = make([]byte, 0, min(slabMost, max(slabLeast, 2*cap(c.slab), 2*len(payload))))
 	}
 	from := len(c.slab)
 	c.slab = append(c.slab, payload...)

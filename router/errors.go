@@ -37,7 +37,7 @@ const (
 	unknownFleetRetry = 5 * time.Second
 )
 
-// errDeadline is the cause of a request's context when its deadline passes.
+// errDeadline ends a request whose deadline passes.
 var errDeadline = errors.New("request's deadline has passed")
 
 // errClosed is why a request ends whose Answer is closed before its end.

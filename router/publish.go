@@ -77,6 +77,8 @@ func (c *call) publish(ctx context.Context) {
 		c.queuedAt(at, attempt)
 	case ctx.Err() != nil:
 		c.stop(context.Cause(ctx))
+	case !c.req.Deadline.IsZero() && !time.Now().Before(c.req.Deadline):
+		c.stop(errDeadline)
 	case errors.Is(err, bus.ErrFull):
 		c.settle(Failed, tooMany("queue_full", c.r.admission.retryAfter(time.Now())))
 	default:
@@ -90,9 +92,13 @@ const publishPause = 100 * time.Millisecond
 // envelope is more than a message has beside a body.
 const envelope = 4 << 10
 
-// enqueue tries for PublishTimeout; the same attempt published twice is one job.
+// enqueue tries for PublishTimeout, and not after the deadline; the same attempt published twice is one job.
 func (c *call) enqueue(ctx context.Context, attempt uint32, ask *ask) (receipt, error) {
-	ctx, cancel := context.WithTimeout(ctx, c.r.cfg.PublishTimeout)
+	until := time.Now().Add(c.r.cfg.PublishTimeout)
+	if due := c.req.Deadline; !due.IsZero() && due.Before(until) {
+		until = due
+	}
+	ctx, cancel := context.WithDeadline(ctx, until)
 	defer cancel()
 	stored := len(ask.body) > min(c.r.cfg.StoreBody, c.r.deps.Bodies.MaxPayload()-envelope)
 	for pause := publishPause; ; pause = min(2*pause, time.Second) {

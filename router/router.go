@@ -168,6 +168,19 @@ func (r *Router) Drain(ctx context.Context) error {
 // one, or its failure exists. The error is an *Error, or ctx's cause. When ctx ends, even after Do has
 // returned, the client has left: the request is cancelled wherever it is. The answer must be closed.
 func (r *Router) Do(ctx context.Context, req *Request) (*Answer, error) {
+	c, err := r.admit(ctx, req)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.drive(ctx); err != nil {
+		c.release()
+		return nil, err
+	}
+	return &Answer{c: c}, nil
+}
+
+// admit enters the request, whose call ends with ctx or at its deadline.
+func (r *Router) admit(ctx context.Context, req *Request) (*call, error) {
 	if ctx.Err() != nil {
 		return nil, ended(context.Cause(ctx))
 	}
@@ -180,22 +193,19 @@ func (r *Router) Do(ctx context.Context, req *Request) (*Answer, error) {
 		r.metrics.rejected.WithLabelValues(refused.Reason).Inc()
 		return nil, refused
 	}
-	life, free := context.WithCancel(ctx)
-	if !req.Deadline.IsZero() {
-		free()
-		life, free = context.WithDeadlineCause(ctx, req.Deadline, errDeadline)
+	c := r.open(ctx, req, now)
+	c.left = ctx.Done()
+	unhook := context.AfterFunc(ctx, func() { c.stop(context.Cause(ctx)) })
+	if req.Deadline.IsZero() {
+		c.hold(func() { unhook() })
+		return c, nil
 	}
-	c := r.open(life, req, now)
-	unhook := context.AfterFunc(life, func() { c.stop(context.Cause(life)) })
+	late := time.AfterFunc(time.Until(req.Deadline), func() { c.stop(errDeadline) })
 	c.hold(func() {
 		unhook()
-		free()
+		late.Stop()
 	})
-	if err := c.drive(life); err != nil {
-		c.release()
-		return nil, err
-	}
-	return &Answer{c: c}, nil
+	return c, nil
 }
 
 // servable refuses a model that no worker served lately. One whose workers are away for the

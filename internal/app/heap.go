@@ -10,14 +10,16 @@ import (
 const (
 	// heapSlack is what a process may allocate between two garbage collections even if little of it is live: a router's
 	// requests leave nothing behind, and a few MiB of live heap would have Go collect dozens of times a second.
-	heapSlack = 48 << 20
+	heapSlack = 32 << 20
+	// crowdedSlack is what it may allocate where heap and stacks of many streams take as much themselves.
+	crowdedSlack = 24 << 20
 	// heapPercent is the most that GOGC is raised to for it, and leastPercent the least.
 	heapPercent, leastPercent = 800, 10
 	heapLook                  = 100 * time.Millisecond // a burst may fill what a small heap was allowed many times in a second
 )
 
-// PaceHeap has the process collect garbage after heapSlack of allocations, or after as much as is live if that is more,
-// until ctx ends. It is for programs whose operator has not set GOGC.
+// PaceHeap has the process collect garbage after heapSlack of allocations or less, or after three quarters of what is live if
+// that is more, until ctx ends. It is for programs whose operator has not set GOGC.
 func PaceHeap(ctx context.Context) {
 	tick := time.NewTicker(heapLook)
 	defer tick.Stop()
@@ -42,7 +44,13 @@ func percentFor(live, roots uint64) int {
 	const step = 10
 	percent := heapPercent
 	if live+roots > 0 {
-		percent = int(min(heapPercent, 100*max(heapSlack, live)/(live+roots)))
+		percent = int(min(heapPercent, 100*max(slackBeside(live+roots), live*3/4)/(live+roots)))
 	}
 	return max(leastPercent, percent/step*step)
+}
+
+// slackBeside falls from heapSlack to crowdedSlack while so much grows from crowdedSlack to twice that.
+func slackBeside(taken uint64) uint64 {
+	over := min(max(taken, crowdedSlack)-crowdedSlack, crowdedSlack)
+	return heapSlack - over*(heapSlack-crowdedSlack)/crowdedSlack
 }

@@ -27,6 +27,7 @@ type conn struct {
 
 	eager bool    // what was held is sent without waiting
 	held  bool    // until release
+	last  bool    // release leaves what is held to the end of the answer, which follows at once
 	kept  *[]byte // lent: what was written and not sent at once; nil: nothing
 	from  int     // where what is not sent yet begins in it
 
@@ -73,8 +74,17 @@ func (c *conn) Write(p []byte) (int, error) {
 // hold keeps what is written from now on, until release.
 func (c *conn) hold() { c.held = true }
 
+// holdLast keeps it until the end of the answer is written.
+func (c *conn) holdLast() { c.held, c.last = true, true }
+
+// end has what is kept go out with the next write.
+func (c *conn) end() { c.held, c.last = false, false }
+
 // release sends what is kept: all of it, or, where the connection is eager, what fits.
 func (c *conn) release() error {
+	if c.last {
+		return nil
+	}
 	c.held = false
 	if c.kept == nil {
 		return nil

@@ -36,8 +36,16 @@ func (d *direct) Next(ctx context.Context) ([]byte, error) {
 // Events that others write while the handler waits reach the client whole and in order, and nobody waits for a client
 // that does not read.
 func TestEventsAreWrittenByWhoeverBringsThem(t *testing.T) {
+	for name, few := range map[string]int32{"in net/http": few, "without it": 0} {
+		t.Run(name, func(t *testing.T) { testWriting(t, few) })
+	}
+}
+
+func testWriting(t *testing.T, few int32) {
+	t.Helper()
 	d := &direct{script: newScript(nil, "data: 0\n\n"), write: make(chan router.Writer, 1), waits: make(chan struct{}), next: make(chan []byte)}
 	h := start(t, &fakeRouter{do: func(context.Context, *router.Request) (Answer, error) { return d, nil }}, oneModel, nil)
+	h.server.few = few
 	c := h.connect(t)
 	c.send(post(chatSSE))
 	write := <-d.write
@@ -87,5 +95,30 @@ func TestEventsAreWrittenByWhoeverBringsThem(t *testing.T) {
 	}
 	if len(events)-2 != n+1 {
 		t.Errorf("%d events came, want %d", len(events)-2, n+1)
+	}
+}
+
+// whole is an Answer whose events are there with its end.
+type whole struct{ *script }
+
+func (whole) More() bool { return true }
+
+// A stream is in chunks also where all of it is there at once, and the connection serves the next request.
+func TestStreamsThatAreThereAtOnceAreStreams(t *testing.T) {
+	for _, few := range []int32{few, 0} { // within net/http, and without it
+		h := start(t, &fakeRouter{do: func(_ context.Context, req *router.Request) (Answer, error) {
+			s := newScript(nil, "1", "2")
+			s.asked(req)
+			return whole{s}, nil
+		}}, oneModel, nil)
+		h.server.few = few
+		c := h.connect(t)
+		for range 2 {
+			c.send(post(chatSSE))
+			resp, text := c.answer(http.MethodPost)
+			if want := "data: 1\n\ndata: 2\n\ndata: [DONE]\n\n"; text != want || resp.ContentLength >= 0 || len(resp.TransferEncoding) != 1 {
+				t.Errorf("at most %d in net/http: %q of length %d, coded %q, want %q in chunks", few, text, resp.ContentLength, resp.TransferEncoding, want)
+			}
+		}
 	}
 }

@@ -243,6 +243,7 @@ func (e *exchange) complete() error {
 	if e.chunked {
 		e.buffer().WriteString("0\r\n\r\n")
 	}
+	e.conn.end()
 	err := e.FlushError()
 	if err == nil {
 		err = e.conn.release()

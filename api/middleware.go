@@ -274,7 +274,7 @@ func (w *writer) note(err error) error {
 // reads away what is left of the body. It resets the read deadline before the next request.
 func (w *writer) finish(rest time.Duration) {
 	if w.conn != nil {
-		w.conn.held = false
+		w.conn.end()
 	}
 	w.deadline(time.Now().Add(w.timeout))
 	_ = w.control.SetReadDeadline(time.Now().Add(rest)) // a recorder has none

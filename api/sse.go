@@ -77,10 +77,10 @@ func (s *eventWriter) done() error {
 	if !s.dialect.Named() {
 		s.buf = append(s.buf, doneBlock...)
 	}
-	if s.conn == nil {
-		return s.sendAll()
+	if s.conn != nil {
+		s.conn.holdLast()
 	}
-	return s.write(s.buf)
+	return s.sendAll()
 }
 
 // fail ends a stream that broke off after it had begun: never as if it were complete.
@@ -149,14 +149,6 @@ func (s *eventWriter) sendAll() error {
 
 // send is called with mu held.
 func (s *eventWriter) send(blocks []byte) error {
-	if err := s.write(blocks); err != nil {
-		return err
-	}
-	return s.flush()
-}
-
-// write has the blocks sent with the next flush. It is called with mu held.
-func (s *eventWriter) write(blocks []byte) error {
 	if !s.begun {
 		s.begun = true
 		h := s.w.Header()
@@ -169,8 +161,10 @@ func (s *eventWriter) write(blocks []byte) error {
 	if s.conn != nil {
 		s.conn.hold()
 	}
-	_, err := s.w.Write(blocks)
-	return err
+	if _, err := s.w.Write(blocks); err != nil {
+		return err
+	}
+	return s.flush()
 }
 
 // newEventWriter returns the writer of one answer. Its end is release.

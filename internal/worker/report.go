@@ -123,28 +123,26 @@ func poke(c chan struct{}) {
 func (r *Reporter) Run(ctx context.Context) error {
 	tick := time.NewTicker(r.every)
 	defer tick.Stop()
-	pulse := time.NewTimer(beat) // before the first token there is nothing new when it fires
+	pulse := time.AfterFunc(beat, r.stir) // before the first token there is nothing new when it fires
 	defer pulse.Stop()
+	later := time.AfterFunc(leastPause, r.stir)
+	defer later.Stop()
 	pause := time.NewTimer(leastPause)
 	defer pause.Stop()
-	later := time.NewTimer(leastPause)
-	defer later.Stop()
-	due := true // later runs
+	waits := false // later runs
 	for {
 		full := false
 		select {
 		case <-r.wake:
 		case <-r.soon:
-			if !due {
-				due = true
+			if !waits {
+				waits = true
 				later.Reset(leastPause)
 			}
 			continue
-		case <-later.C:
 		case <-r.flow:
 			pulse.Reset(beat)
 			continue
-		case <-pulse.C:
 		case <-r.again:
 			full = true
 		case <-tick.C:
@@ -152,16 +150,22 @@ func (r *Reporter) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		}
-		due = false
+		waits = false
 		later.Stop()
 		r.send(ctx, full)
 		pause.Reset(leastPause)
 		select {
 		case <-pause.C:
+		case <-tick.C:
+			r.All()
+			<-pause.C
 		case <-ctx.Done():
 		}
 	}
 }
+
+// stir has a report sent of what is new.
+func (r *Reporter) stir() { poke(r.wake) }
 
 func (r *Reporter) send(ctx context.Context, full bool) {
 	r.mu.Lock()

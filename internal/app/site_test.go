@@ -13,7 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/baton-llm/baton/internal/natsd"
+	"github.com/baton-llm/baton/internal/natsd/natsdtest"
 	"github.com/baton-llm/baton/internal/wire"
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
@@ -41,9 +41,7 @@ type part struct {
 // onSite runs f at a site of which the first workers run, and checks that nothing is held at the end.
 // start starts the others.
 func onSite(t *testing.T, cfg Config, first func(*simulated) bool, f func(t *testing.T, s *site)) {
-	natsd.DropPooledTimers()
-	defer natsd.DropPooledTimers() // this bubble's timers must not reach the next test
-	synctest.Test(t, func(t *testing.T) {
+	natsdtest.Bubble(t, func(t *testing.T) {
 		m, err := newInMemory(t.Context(), &cfg, t.Output())
 		if err != nil {
 			t.Fatal(err)

@@ -9,7 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/baton-llm/baton/internal/natsd"
+	"github.com/baton-llm/baton/internal/natsd/natsdtest"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -21,9 +21,7 @@ func inVirtualTime(t *testing.T, cfg Config, f func(t *testing.T, client *http.C
 
 // deployedInVirtualTime is inVirtualTime for tests that look at the parts, too. The frontend is at MemoryURL.
 func deployedInVirtualTime(t *testing.T, cfg Config, f func(t *testing.T, d *deployment, client *http.Client)) {
-	natsd.DropPooledTimers()
-	defer natsd.DropPooledTimers() // this bubble's timers must not reach the next test
-	synctest.Test(t, func(t *testing.T) {
+	natsdtest.Bubble(t, func(t *testing.T) {
 		m, err := newInMemory(t.Context(), &cfg, t.Output())
 		if err != nil {
 			t.Fatal(err)

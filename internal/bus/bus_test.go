@@ -13,6 +13,7 @@ import (
 
 	"github.com/baton-llm/baton/internal/bus"
 	"github.com/baton-llm/baton/internal/natsd"
+	"github.com/baton-llm/baton/internal/natsd/natsdtest"
 	"github.com/baton-llm/baton/internal/wire"
 	"github.com/baton-llm/baton/kvtransfer"
 	"github.com/google/go-cmp/cmp"
@@ -40,9 +41,7 @@ type fixture struct {
 
 func inBubble(t *testing.T, change func(*bus.Config), test func(f *fixture)) {
 	t.Helper()
-	natsd.DropPooledTimers()
-	defer natsd.DropPooledTimers() // this bubble's timers must not reach the next test
-	synctest.Test(t, func(t *testing.T) {
+	natsdtest.Bubble(t, func(t *testing.T) {
 		s, err := natsd.Start(natsd.DefaultConfig(), quiet)
 		if err != nil {
 			t.Fatal(err)

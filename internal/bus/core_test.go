@@ -11,6 +11,7 @@ import (
 
 	"github.com/baton-llm/baton/internal/bus"
 	"github.com/baton-llm/baton/internal/natsd"
+	"github.com/baton-llm/baton/internal/natsd/natsdtest"
 	"github.com/prometheus/client_golang/prometheus"
 )
 
@@ -83,9 +84,7 @@ func TestSubscribersHearWhatIsPublishedInOrder(t *testing.T) {
 // withoutJetStream runs test in a bubble with a server that has no JetStream.
 func withoutJetStream(t *testing.T, test func(t *testing.T, s *natsd.Server)) {
 	t.Helper()
-	natsd.DropPooledTimers()
-	defer natsd.DropPooledTimers()
-	synctest.Test(t, func(t *testing.T) {
+	natsdtest.Bubble(t, func(t *testing.T) {
 		cfg := natsd.DefaultConfig()
 		cfg.NoJetStream = true
 		s, err := natsd.Start(cfg, quiet)

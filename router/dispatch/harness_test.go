@@ -7,7 +7,6 @@ import (
 	"slices"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -15,6 +14,7 @@ import (
 
 	"github.com/baton-llm/baton/internal/bus"
 	"github.com/baton-llm/baton/internal/natsd"
+	"github.com/baton-llm/baton/internal/natsd/natsdtest"
 	"github.com/baton-llm/baton/internal/wire"
 	"github.com/baton-llm/baton/router/dispatch"
 	"github.com/baton-llm/baton/router/schedule"
@@ -89,9 +89,7 @@ type site struct {
 
 func inBubble(t *testing.T, test func(s *site)) {
 	t.Helper()
-	natsd.DropPooledTimers()
-	defer natsd.DropPooledTimers()
-	synctest.Test(t, func(t *testing.T) {
+	natsdtest.Bubble(t, func(t *testing.T) {
 		server, err := natsd.Start(natsd.DefaultConfig(), quiet)
 		if err != nil {
 			t.Fatal(err)

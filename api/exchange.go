@@ -6,9 +6,9 @@ import (
 	"errors"
 	"net/http"
 	"strconv"
-	"sync"
 	"time"
 
+	"github.com/baton-llm/baton/internal/lend"
 	"github.com/baton-llm/baton/router"
 )
 
@@ -23,7 +23,7 @@ type exchange struct {
 	idle   time.Duration           // how long the connection may wait for another request
 
 	// Of the answer, for the one goroutine that writes at a time:
-	buf     *bytes.Buffer // from outgoing; what is not sent yet; nil: nothing
+	buf     *[]byte // lent; what is not sent yet; nil: nothing
 	begun   bool
 	chunked bool
 	whole   bool  // it is complete
@@ -37,9 +37,6 @@ type exchange struct {
 	ahead bool    // the client has sent more; it is in conn.ahead
 	next  [1]byte // the first of it
 }
-
-// outgoing holds buffers that no exchange needs while it waits.
-var outgoing = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 
 // detach takes a request and its connection out of net/http, whose handler must return then. The request that it returns
 // is the same with another context, which ends when the client leaves. It returns nil where net/http has to go on: with
@@ -144,9 +141,17 @@ func (e *exchange) Header() http.Header {
 // SetWriteDeadline is for http.ResponseController.
 func (e *exchange) SetWriteDeadline(t time.Time) error { return e.conn.SetWriteDeadline(t) }
 
-func (e *exchange) buffer() *bytes.Buffer {
+// appender is a buffer as a writer.
+type appender []byte
+
+func (a *appender) Write(p []byte) (int, error) {
+	*a = append(*a, p...)
+	return len(p), nil
+}
+
+func (e *exchange) buffer() *[]byte {
 	if e.buf == nil {
-		e.buf = outgoing.Get().(*bytes.Buffer)
+		e.buf = lend.Get()
 	}
 	return e.buf
 }
@@ -155,10 +160,7 @@ func (e *exchange) release() {
 	if e.buf == nil {
 		return
 	}
-	if e.buf.Cap() <= 2*most {
-		e.buf.Reset()
-		outgoing.Put(e.buf)
-	}
+	lend.Put(e.buf)
 	e.buf = nil
 }
 
@@ -168,26 +170,25 @@ func (e *exchange) WriteHeader(status int) {
 		return
 	}
 	e.begun = true
-	b := e.buffer()
-	b.WriteString("HTTP/1.1 ")
-	b.Write(strconv.AppendInt(b.AvailableBuffer(), int64(status), 10))
-	b.WriteString(" " + http.StatusText(status) + "\r\nDate: ")
-	b.Write(time.Now().UTC().AppendFormat(b.AvailableBuffer(), http.TimeFormat))
-	b.WriteString("\r\n")
+	buf := e.buffer()
+	b := strconv.AppendInt(append(*buf, "HTTP/1.1 "...), int64(status), 10)
+	b = append(append(append(b, ' '), http.StatusText(status)...), "\r\nDate: "...)
+	b = append(time.Now().UTC().AppendFormat(b, http.TimeFormat), "\r\n"...)
 	length, err := strconv.ParseInt(e.header.Get("Content-Length"), 10, 64)
 	if e.left = length; err != nil {
 		e.left, e.chunked = 0, true
-		b.WriteString("Transfer-Encoding: chunked\r\n")
+		b = append(b, "Transfer-Encoding: chunked\r\n"...)
 	}
 	switch said := e.header.Get("Connection") == "close"; {
 	case said:
 		e.last = true
 	case e.last || e.all.ending():
 		e.last = true
-		b.WriteString("Connection: close\r\n")
+		b = append(b, "Connection: close\r\n"...)
 	}
-	_ = e.header.Write(b) // it always has room
-	b.WriteString("\r\n")
+	*buf = b
+	_ = e.header.Write((*appender)(buf)) // it always has room
+	*buf = append(*buf, "\r\n"...)
 	e.header = nil
 }
 
@@ -197,22 +198,20 @@ func (e *exchange) Write(p []byte) (int, error) {
 		return 0, e.err
 	}
 	e.WriteHeader(http.StatusOK)
-	b := e.buffer()
+	buf := e.buffer()
 	switch {
 	case len(p) == 0:
 		return 0, nil
 	case e.chunked:
-		b.Write(strconv.AppendInt(b.AvailableBuffer(), int64(len(p)), 16))
-		b.WriteString("\r\n")
-		b.Write(p)
-		b.WriteString("\r\n")
+		b := append(strconv.AppendInt(*buf, int64(len(p)), 16), "\r\n"...)
+		*buf = append(append(b, p...), "\r\n"...)
 	case int64(len(p)) > e.left:
 		return 0, http.ErrContentLength
 	default:
 		e.left -= int64(len(p))
-		b.Write(p)
+		*buf = append(*buf, p...)
 	}
-	if b.Len() < most {
+	if len(*buf) < most {
 		return len(p), nil
 	}
 	return len(p), e.FlushError()
@@ -221,7 +220,7 @@ func (e *exchange) Write(p []byte) (int, error) {
 // FlushError sends what is kept. A client that cannot be written to has left.
 func (e *exchange) FlushError() error {
 	if e.err == nil && e.buf != nil {
-		_, e.err = e.conn.Write(e.buf.Bytes())
+		_, e.err = e.conn.Write(*e.buf)
 		if e.err != nil {
 			e.cancel(nil)
 		}
@@ -241,7 +240,8 @@ func (e *exchange) complete() error {
 		e.WriteHeader(http.StatusOK)
 	}
 	if e.chunked {
-		e.buffer().WriteString("0\r\n\r\n")
+		buf := e.buffer()
+		*buf = append(*buf, "0\r\n\r\n"...)
 	}
 	e.conn.end()
 	err := e.FlushError()

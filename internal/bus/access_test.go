@@ -94,7 +94,7 @@ func TestMissingPermissionIsNamed(t *testing.T) {
 	natsd.DropPooledTimers()
 	for name, c := range map[string]struct{ permissions, want string }{
 		"nothing allowed":     {`{ publish: { deny: ">" } }`, "$JS.API.INFO"},
-		"no streams":          {`{ publish: { deny: "$JS.API.STREAM.>" } }`, "$JS.API.STREAM.UPDATE." + "BATON_PREFILL"},
+		"no streams":          {`{ publish: { deny: "$JS.API.STREAM.>" } }`, "$JS.API.STREAM.CREATE." + "BATON_PREFILL"},
 		"replies not allowed": {`{ subscribe: { deny: "baton.inbox.>" } }`, "baton.inbox.frontend"},
 	} {
 		t.Run(name, func(t *testing.T) {

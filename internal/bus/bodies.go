@@ -15,11 +15,10 @@ import (
 var ErrNoBody = errors.New("body is gone")
 
 func (b *Bus) openBodies(ctx context.Context) error {
-	create := b.js.CreateObjectStore
-	if b.owner {
-		create = b.js.CreateOrUpdateObjectStore
+	store, err := b.js.CreateObjectStore(ctx, b.bucketConfig())
+	if b.owner && errors.Is(err, jetstream.ErrBucketExists) {
+		store, err = b.js.UpdateObjectStore(ctx, b.bucketConfig())
 	}
-	store, err := create(ctx, b.bucketConfig())
 	if err != nil {
 		existing, e := b.js.ObjectStore(ctx, wire.BodyBucket)
 		if e != nil {

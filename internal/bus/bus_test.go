@@ -3,8 +3,6 @@ package bus_test
 import (
 	"context"
 	"errors"
-	"fmt"
-	"log/slog"
 	"slices"
 	"strings"
 	"testing"
@@ -13,120 +11,13 @@ import (
 
 	"github.com/baton-llm/baton/internal/bus"
 	"github.com/baton-llm/baton/internal/natsd"
-	"github.com/baton-llm/baton/internal/natsd/natsdtest"
 	"github.com/baton-llm/baton/internal/wire"
 	"github.com/baton-llm/baton/kvtransfer"
 	"github.com/google/go-cmp/cmp"
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
-	"go.uber.org/goleak"
 )
-
-func TestMain(m *testing.M) {
-	natsd.HoldClock()
-	goleak.VerifyTestMain(m, goleak.IgnoreCurrent())
-}
-
-var quiet = slog.New(slog.DiscardHandler)
-
-// fixture is one server and one bus on it, in a synctest bubble: all waits are virtual.
-type fixture struct {
-	*testing.T
-	server *natsd.Server
-	bus    *bus.Bus
-	reg    *prometheus.Registry
-}
-
-func inBubble(t *testing.T, change func(*bus.Config), test func(f *fixture)) {
-	t.Helper()
-	natsdtest.Bubble(t, func(t *testing.T) {
-		s, err := natsd.Start(natsd.DefaultConfig(), quiet)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer func() {
-			if err := s.Stop(context.Background()); err != nil {
-				t.Error(err)
-			}
-		}()
-		cfg := bus.DefaultConfig()
-		if change != nil {
-			change(&cfg)
-		}
-		reg := prometheus.NewRegistry()
-		b, err := bus.Connect(t.Context(), cfg, "test", s, reg, quiet)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer b.Close()
-		test(&fixture{T: t, server: s, bus: b, reg: reg})
-	})
-}
-
-// js is a second connection that works behind the bus's back.
-func (f *fixture) js() (js jetstream.JetStream, done func()) {
-	f.Helper()
-	closed := make(chan struct{})
-	nc, err := nats.Connect("", nats.InProcessServer(f.server), nats.ClosedHandler(func(*nats.Conn) { close(closed) }))
-	if err != nil {
-		f.Fatal(err)
-	}
-	js, err = jetstream.New(nc)
-	if err != nil {
-		f.Fatal(err)
-	}
-	return js, func() { nc.Close(); <-closed }
-}
-
-func job(model string, stream uint64) *wire.PrefillJob {
-	body := []byte(`{"prompt":"x"}`)
-	return &wire.PrefillJob{Body: body, Request: wire.Request{
-		ID: fmt.Sprintf("r%d", stream), Frontend: "f1", Stream: stream, Attempt: 1, Model: model,
-		Digest: wire.BodyDigest(body), BodySize: len(body),
-	}}
-}
-
-func (f *fixture) publish(j *wire.PrefillJob) bus.Receipt {
-	f.Helper()
-	r, err := f.bus.Prefill().Publish(f.Context(), j)
-	if err != nil {
-		f.Fatal(err)
-	}
-	return r
-}
-
-func (f *fixture) fetch(b *bus.Bus, model string, n int, wait time.Duration) (out []*bus.Delivery[wire.PrefillJob]) {
-	f.Helper()
-	for d, err := range b.Prefill().Fetch(f.Context(), model, n, wait) {
-		if err != nil {
-			f.Fatal(err)
-		}
-		out = append(out, d)
-	}
-	return out
-}
-
-func (f *fixture) one(model string) *bus.Delivery[wire.PrefillJob] {
-	f.Helper()
-	got := f.fetch(f.bus, model, 1, time.Minute)
-	if len(got) != 1 {
-		f.Fatalf("fetched %d jobs of %s, want 1", len(got), model)
-	}
-	return got[0]
-}
-
-func (f *fixture) depth(want uint64) {
-	f.Helper()
-	d, err := f.bus.Prefill().Stats(f.Context())
-	if err != nil {
-		f.Fatal(err)
-	}
-	if d.Messages != want {
-		f.Errorf("queue holds %d jobs, want %d", d.Messages, want)
-	}
-}
 
 func TestAJobThatIsFinishedIsOutOfTheQueue(t *testing.T) {
 	inBubble(t, nil, func(f *fixture) {
@@ -564,6 +455,46 @@ func TestLimitsOfAnExistingStreamAreUpdated(t *testing.T) {
 		f.publish(job("m", 1))
 		if _, err := f.bus.Prefill().Publish(f.Context(), job("m", 2)); !errors.Is(err, bus.ErrFull) {
 			f.Errorf("Publish = %v, want ErrFull by the new limit", err)
+		}
+	})
+}
+
+// A process that starts beside others changes nothing of what they use.
+func TestStreamsThatAreAsTheyShouldBeAreLetAlone(t *testing.T) {
+	inBubble(t, nil, func(f *fixture) {
+		js, done := f.js()
+		defer done()
+		changes, err := js.Conn().SubscribeSync("$JS.EVENT.ADVISORY.STREAM.UPDATED.>")
+		if err != nil {
+			f.Fatal(err)
+		}
+		connect := func(cfg bus.Config, name string) {
+			b, err := bus.Connect(f.Context(), cfg, name, f.server, prometheus.NewRegistry(), quiet)
+			if err != nil {
+				f.Fatal(err)
+			}
+			b.Close()
+			if err := js.Conn().FlushTimeout(time.Second); err != nil {
+				f.Fatal(err)
+			}
+		}
+		count := func() int {
+			synctest.Wait()
+			n, _, err := changes.Pending()
+			if err != nil {
+				f.Fatal(err)
+			}
+			return n
+		}
+		connect(bus.DefaultConfig(), "second")
+		if n := count(); n != 0 {
+			f.Errorf("a second process changed %d streams, want none", n)
+		}
+		other := bus.DefaultConfig()
+		other.Prefill.MaxMsgs, other.BodyTTL = 1, 2*other.BodyTTL
+		connect(other, "third")
+		if n := count(); n != 2 {
+			f.Errorf("a third process with other settings changed %d streams, want 2: the prefill queue and the bodies", n)
 		}
 	})
 }

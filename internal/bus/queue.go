@@ -80,13 +80,14 @@ func newQueue[J any](b *Bus, spec queueSpec[J]) *Queue[J] {
 	}
 }
 
-// ensure creates the stream; the owner updates one that exists where the server allows.
+// ensure creates the stream; the owner updates one that is otherwise where the server allows. One that is as it should be
+// is let alone: an update is written to disk, and races with consumers that are created meanwhile
+// (https://github.com/nats-io/nats-server/pull/7700 took the lock between the two away).
 func (q *Queue[J]) ensure(ctx context.Context) error {
-	create := q.bus.js.CreateStream
-	if q.bus.owner {
-		create = q.bus.js.CreateOrUpdateStream
+	stream, err := q.bus.js.CreateStream(ctx, q.streamConfig())
+	if q.bus.owner && errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
+		stream, err = q.bus.js.UpdateStream(ctx, q.streamConfig())
 	}
-	stream, err := create(ctx, q.streamConfig())
 	if err != nil {
 		existing, e := q.bus.js.Stream(ctx, q.stream)
 		if e != nil {

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -185,28 +186,43 @@ func openLog(dir, name string) (*os.File, error) {
 	return os.OpenFile(filepath.Join(dir, name+".log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 }
 
-// complaints are the lines of a part's log that no healthy program writes.
-func (p *part) complaints() (lines []string) {
+// complaintLines is how much of a part's log is shown from a complaint on: two stacks, and where they began.
+const complaintLines = 60
+
+// complaints are the places of a part's log that no healthy program writes, each with the lines that follow, for the log
+// may be gone when they are read.
+func (p *part) complaints() (found []string) {
 	file, err := os.Open(p.log.Name())
 	if err != nil {
 		return []string{err.Error()}
 	}
 	defer file.Close() //nolint:errcheck // Read only.
 	// What a long run writes is too long to be held.
+	more := 0
 	for text := bufio.NewReader(file); ; {
 		line, err := text.ReadString('\n')
-		for _, sign := range []string{"WARNING: DATA RACE", "panic: ", "fatal error: ", "panic recovered"} {
-			if strings.Contains(line, sign) {
-				lines = append(lines, fmt.Sprintf("%s: %.200s", p.name, strings.TrimSpace(line)))
+		switch line = strings.TrimRight(line, "\n"); {
+		case more > 0:
+			found[len(found)-1] += fmt.Sprintf("\n    %.200s", line)
+			if more--; strings.HasPrefix(line, "=====") {
+				more = 0 // The race detector's last line.
 			}
+		case complains(line):
+			found, more = append(found, fmt.Sprintf("%s: %.200s", p.name, strings.TrimSpace(line))), complaintLines
 		}
 		if errors.Is(err, io.EOF) {
-			return lines
+			return found
 		}
 		if err != nil {
-			return append(lines, err.Error())
+			return append(found, err.Error())
 		}
 	}
+}
+
+// complains tells a line that no healthy program writes.
+func complains(line string) bool {
+	return slices.ContainsFunc([]string{"WARNING: DATA RACE", "panic: ", "fatal error: ", "panic recovered"},
+		func(sign string) bool { return strings.Contains(line, sign) })
 }
 
 // sleep is false if ctx ends first.

@@ -121,6 +121,9 @@ func main() {
 	if _, set := os.LookupEnv("GOGC"); !set {
 		go app.PaceHeap(ctx) // ends with the process
 	}
+	if _, set := os.LookupEnv("GOMAXPROCS"); !set {
+		go app.PaceCores(ctx) // likewise
+	}
 	if err := run(ctx, os.Args[1:]); err != nil {
 		fmt.Fprintf(os.Stderr, "baton: %v\n", err)
 		stop()

@@ -12,7 +12,7 @@ const (
 	coresLook = 20 * time.Millisecond // a burst waits for no longer until it has more processors
 	// lateAfter is how long a goroutine may wait until it runs, and lateShare how many may wait longer: little beside the time
 	// between two tokens.
-	lateAfter, lateShare = 4 * time.Millisecond, 0.05
+	lateAfter, lateShare = 2 * time.Millisecond, 0.05
 	// fitting is how much of its processors a process may use and still be quick.
 	fitting = 0.9
 	// calmFirst is how long less must have been enough for, and calmMost what it grows to while less is not lasting.

@@ -6,9 +6,9 @@ import (
 	"net"
 	"net/http"
 	"sync"
-	"syscall"
 
 	"github.com/baton-llm/baton/internal/lend"
+	"github.com/baton-llm/baton/internal/socket"
 	"github.com/prometheus/client_golang/prometheus"
 )
 
@@ -18,22 +18,17 @@ import (
 type conn struct {
 	net.Conn
 
-	open    prometheus.Gauge // counts it
-	slots   <-chan struct{}  // one is given back at the end
-	ahead   []byte           // was read already, and comes before all else
-	closed  sync.Once
-	raw     syscall.RawConn
-	attempt func(fd uintptr) bool // try, made once
+	open   prometheus.Gauge // counts it
+	slots  <-chan struct{}  // one is given back at the end
+	ahead  []byte           // was read already, and comes before all else
+	closed sync.Once
+	out    socket.Writer
 
 	eager bool    // what was held is sent without waiting
 	held  bool    // until release
 	last  bool    // release leaves what is held to the end of the answer, which follows at once
 	kept  *[]byte // lent: what was written and not sent at once; nil: nothing
 	from  int     // where what is not sent yet begins in it
-
-	// Of the try under way:
-	sent int
-	err  error
 }
 
 // Read gives what was read ahead first.
@@ -59,7 +54,7 @@ func (c *conn) rest() []byte {
 // Write waits until p is sent, unless it is held.
 func (c *conn) Write(p []byte) (int, error) {
 	if !c.held && c.kept == nil {
-		return c.Conn.Write(p)
+		return c.out.Write(p)
 	}
 	if c.kept == nil {
 		c.kept = lend.Get()
@@ -92,15 +87,14 @@ func (c *conn) release() error {
 	if !c.eager {
 		return c.drain()
 	}
-	c.sent, c.err = 0, nil
-	err := errors.Join(c.raw.Write(c.attempt), c.err)
-	c.forget(c.sent)
+	n, err := c.out.Try(c.rest())
+	c.forget(n)
 	return err
 }
 
 // drain waits until what is kept is sent.
 func (c *conn) drain() error {
-	n, err := c.Conn.Write(c.rest())
+	n, err := c.out.Write(c.rest())
 	c.forget(n)
 	return err
 }
@@ -112,12 +106,6 @@ func (c *conn) forget(n int) {
 	}
 	lend.Put(c.kept)
 	c.kept, c.from = nil, 0
-}
-
-// try is called with the file descriptor, which does not block. It never asks to be called again.
-func (c *conn) try(fd uintptr) bool {
-	c.sent, c.err = writeAtOnce(fd, c.rest())
-	return true
 }
 
 // CloseWrite lets net/http end a connection without cutting off what its client has not read.
@@ -166,12 +154,7 @@ func (l *listener) Accept() (net.Conn, error) {
 	}
 	l.open.Inc()
 	c := &conn{Conn: nc, open: l.open, slots: l.slots}
-	if file, ok := nc.(syscall.Conn); ok && writesAtOnce {
-		if c.raw, err = file.SyscallConn(); err != nil {
-			c.raw = nil // it is closed already, as its reader will find
-		}
-	}
-	c.attempt = c.try
+	c.out.Of(nc)
 	return c, nil
 }
 
@@ -197,7 +180,7 @@ func connOf(r *http.Request) *conn {
 	if r.ProtoMajor != 1 || r.ProtoMinor < 1 {
 		return nil
 	}
-	if c, _ := r.Context().Value(connKey{}).(*conn); c != nil && c.raw != nil {
+	if c, _ := r.Context().Value(connKey{}).(*conn); c != nil && c.out.CanTry() {
 		return c
 	}
 	return nil

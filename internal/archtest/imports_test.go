@@ -40,6 +40,8 @@ var leaves = map[string][]string{
 	"router/series":           {"internal/wire"},
 	"router/dispatch":         {"internal/bus", "internal/config", "internal/histogram", "internal/wire", "router/schedule"},
 	"internal/histogram":      {},
+	"internal/lend":           {},
+	"internal/socket":         {},
 	"internal/lawsim":         {"internal/enginesim", "internal/wire", "router/schedule"},
 	"internal/plan":           {"internal/config", "internal/enginesim", "internal/lawsim", "internal/wire", "router/schedule"},
 	"internal/bench":          {},

@@ -10,6 +10,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/baton-llm/baton/internal/socket"
 )
 
 // asideBytes is a body that an engine which does not read it may leave unsent.
@@ -36,6 +38,7 @@ type conn struct {
 	sendErr error
 	aside   chan struct{} // closed when sent and sendErr stand; nil: they do
 
+	out   socket.Writer
 	in    inbox
 	fd    syscall.RawConn // nil: it has none
 	probe func(fd uintptr) bool
@@ -49,11 +52,13 @@ func newConn(secure, raw net.Conn) *conn {
 	if s, ok := raw.(syscall.Conn); ok {
 		c.fd, _ = s.SyscallConn()
 	}
+	c.out.Of(secure)
 	if secure == raw {
 		c.in.watch(c.fd)
 	}
 	c.probe = func(fd uintptr) bool {
-		c.quiet = nothingToRead(fd, c.one[:])
+		_, err := socket.Read(fd, c.one[:])
+		c.quiet = !socket.Works || errors.Is(err, socket.ErrNothing) // else the call on a closed connection tells
 		return true
 	}
 	return c
@@ -91,7 +96,7 @@ func (c *conn) exchange(buf *[]byte, body []byte) (*http.Response, error) {
 		c.sendAside(net.Buffers{append([]byte(nil), *buf...), body})
 	} else {
 		*buf = append(*buf, body...)
-		if c.sent, c.sendErr = c.Write(*buf); c.sendErr != nil && c.sent == 0 {
+		if c.sent, c.sendErr = c.out.Write(*buf); c.sendErr != nil && c.sent == 0 {
 			return nil, c.sendFault()
 		}
 	}

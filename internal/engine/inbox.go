@@ -6,6 +6,8 @@ import (
 	"net"
 	"sync"
 	"syscall"
+
+	"github.com/baton-llm/baton/internal/socket"
 )
 
 // inboxBytes has room for a hundred tokens of a stream, so that those which came since it was last looked at are read,
@@ -24,19 +26,16 @@ type inbox struct {
 	err      error // of receive
 }
 
-// errNothing: a socket has nothing to read now.
-var errNothing = errors.New("nothing has come yet")
-
 // watch has the socket read when it has something, past the connection.
 func (in *inbox) watch(fd syscall.RawConn) {
-	if fd == nil || !canReceive {
+	if fd == nil || !socket.Works {
 		return
 	}
 	in.fd = fd
 	in.receive = func(fd uintptr) bool {
 		in.lease()
-		in.to, in.err = receive(fd, in.buf[:])
-		if errors.Is(in.err, errNothing) {
+		in.to, in.err = socket.Read(fd, in.buf[:])
+		if errors.Is(in.err, socket.ErrNothing) {
 			in.drop()
 			return false
 		}

@@ -12,13 +12,13 @@ const (
 	// requests leave nothing behind, and a few MiB of live heap would have Go collect dozens of times a second.
 	heapSlack = 32 << 20
 	// crowdedSlack is what it may allocate where heap and stacks of many streams take as much themselves.
-	crowdedSlack = 24 << 20
+	crowdedSlack = 16 << 20
 	// heapPercent is the most that GOGC is raised to for it, and leastPercent the least.
 	heapPercent, leastPercent = 800, 10
 	heapLook                  = 100 * time.Millisecond // a burst may fill what a small heap was allowed many times in a second
 )
 
-// PaceHeap has the process collect garbage after heapSlack of allocations or less, or after three quarters of what is live if
+// PaceHeap has the process collect garbage after heapSlack of allocations or less, or after half of what is live if
 // that is more, until ctx ends. It is for programs whose operator has not set GOGC.
 func PaceHeap(ctx context.Context) {
 	tick := time.NewTicker(heapLook)
@@ -44,7 +44,7 @@ func percentFor(live, roots uint64) int {
 	const step = 10
 	percent := heapPercent
 	if live+roots > 0 {
-		percent = int(min(heapPercent, 100*max(slackBeside(live+roots), live*3/4)/(live+roots)))
+		percent = int(min(heapPercent, 100*max(slackBeside(live+roots), live/2)/(live+roots)))
 	}
 	return max(leastPercent, percent/step*step)
 }

@@ -12,9 +12,9 @@ import (
 
 const (
 	// leastPause is the shortest time between two reports: what happens meanwhile goes out together. Each report is
-	// a message to all dispatchers, which then decide anew, and a request makes five such changes at two workers. A
-	// place that others wait for may stand empty for as long, which is little beside the time of a prompt.
-	leastPause = 5 * time.Millisecond
+	// a message to all dispatchers, which then decide anew, and a request makes five such changes at two workers. Only a worker
+	// with many short jobs comes to it; where others wait for their places, one may stand empty for as long.
+	leastPause = 20 * time.Millisecond
 	// beat is the longest time between two reports while tokens come: dispatchers decide by their pace.
 	beat = 150 * time.Millisecond
 	// itlMemory is the time constant of the moving average of the gaps between tokens.

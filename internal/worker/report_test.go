@@ -97,7 +97,7 @@ func TestChangesAreReportedAtOnceAndTogether(t *testing.T) {
 		l.Set(wire.JobReport{Key: "b0", Stage: wire.StageDecoding})
 		time.Sleep(time.Second)
 		all := l.all()
-		if len(all) != 2 || len(all[1].Jobs) != 51 || all[1].at > 10*time.Millisecond || all[1].Seq != 2 {
+		if len(all) != 2 || len(all[1].Jobs) != 51 || all[1].at > 30*time.Millisecond || all[1].Seq != 2 {
 			t.Fatalf("%d reports, want one more with all 51 changes", len(all))
 		}
 		if got := all[1].stages(); !slices.Contains(got, "a decoding") || !slices.Contains(got, "b0 decoding") {
@@ -120,7 +120,7 @@ func TestJobsThatComeAreReportedALittleLaterAndTogether(t *testing.T) {
 		for _, r := range all {
 			jobs += len(r.Jobs)
 		}
-		if jobs != 40 || len(all) > 10 || all[0].at > time.Second+10*time.Millisecond {
+		if jobs != 40 || len(all) > 10 || all[0].at > time.Second+30*time.Millisecond {
 			t.Errorf("%d jobs in %d reports, the first after %v; want 40 in a few, within milliseconds", jobs, len(all), all[0].at)
 		}
 	})
@@ -237,7 +237,7 @@ func TestPaceIsAnAverageThatFades(t *testing.T) {
 func TestPaceIsReportedWhileTokensCome(t *testing.T) {
 	reporting(t, func(t *testing.T, l *listener) {
 		l.Set(prefilling("a"))
-		time.Sleep(10 * time.Millisecond)
+		time.Sleep(100 * time.Millisecond)
 		before := len(l.all())
 		const seconds = 3
 		for range seconds * 100 { // of ten streams

@@ -237,7 +237,7 @@ func TestPaceIsAnAverageThatFades(t *testing.T) {
 func TestPaceIsReportedWhileTokensCome(t *testing.T) {
 	reporting(t, func(t *testing.T, l *listener) {
 		l.Set(prefilling("a"))
-		time.Sleep(100 * time.Millisecond)
+		time.Sleep(30 * time.Millisecond)
 		before := len(l.all())
 		const seconds = 3
 		for range seconds * 100 { // of ten streams

@@ -91,7 +91,8 @@ func (s *Server) stream(ctx context.Context, w http.ResponseWriter, r *http.Requ
 	}
 }
 
-// events and pump return nil when the stream is complete or the client does not take it any more.
+// events and pump return nil when the stream is complete or the client does not take it any more. They are two so that what making
+// the request needs of the stack is given up before the wait for the tokens, which thousands are in at a time.
 func (s *Server) events(ctx context.Context, out *eventWriter, r *http.Request, req *router.Request) error {
 	answer, err := s.do(ctx, req)
 	if err != nil {

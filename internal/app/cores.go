@@ -22,14 +22,14 @@ const (
 // PaceCores gives the process as many processors (GOMAXPROCS) as it takes for its goroutines not to wait, until ctx ends.
 // A request goes through dozens of goroutines one after the other, and for each of them Go wakes a thread that looks for
 // more work if a processor is idle: at low load that is a fifth of all processor time, and a third of the time
-// until the first token. It is for programs whose operator has not set GOMAXPROCS; where the system does not say what the
-// process uses, it does nothing.
+// until the first token. It is for programs whose operator has not set GOMAXPROCS; where there is one
+// processor, or the system does not say what the process uses, it does nothing.
 func PaceCores(ctx context.Context) {
+	pace := corePace{most: runtime.GOMAXPROCS(0), calm: calmFirst}
 	last, ok := processorTime()
-	if !ok {
+	if !ok || pace.most == 1 {
 		return
 	}
-	pace := corePace{most: runtime.GOMAXPROCS(0), calm: calmFirst}
 	tick := time.NewTicker(coresLook)
 	defer tick.Stop()
 	var waits runWaits

@@ -14,6 +14,7 @@ import (
 // ErrNoBody is returned for a body that was deleted, has outlived its time, or never was.
 var ErrNoBody = errors.New("body is gone")
 
+// openBodies does for the bucket what Queue.ensure does for a stream.
 func (b *Bus) openBodies(ctx context.Context) error {
 	store, err := b.js.CreateObjectStore(ctx, b.bucketConfig())
 	if b.owner && errors.Is(err, jetstream.ErrBucketExists) {

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/baton-llm/baton/internal/bus"
-	"github.com/baton-llm/baton/internal/natsd"
 	"github.com/baton-llm/baton/internal/wire"
 	"github.com/baton-llm/baton/kvtransfer"
 	"github.com/google/go-cmp/cmp"
@@ -280,40 +279,26 @@ func handle(stream uint64, lease time.Duration) *wire.DecodeJob {
 func TestDecodeJobLeavesTheQueueWithTheLeaseOfItsHandle(t *testing.T) {
 	for _, storage := range []bus.Storage{bus.Memory, bus.File} {
 		t.Run(string(storage), func(t *testing.T) {
-			s, err := natsd.Start(natsd.DefaultConfig(), quiet)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer func() {
-				if err := s.Stop(context.Background()); err != nil {
-					t.Error(err)
+			onServer(t, func(c *bus.Config) { c.Storage = storage }, func(f *fixture) {
+				for i, lease := range []time.Duration{1500 * time.Millisecond, time.Minute, -time.Second} {
+					if _, err := f.bus.Decode().Publish(f.Context(), handle(uint64(i+1), lease)); err != nil {
+						f.Fatal(err)
+					}
 				}
-			}()
-			cfg := bus.DefaultConfig()
-			cfg.Storage = storage
-			b, err := bus.Connect(t.Context(), cfg, "test", s, prometheus.NewRegistry(), quiet)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer b.Close()
-			for i, lease := range []time.Duration{1500 * time.Millisecond, time.Minute, -time.Second} {
-				if _, err := b.Decode().Publish(t.Context(), handle(uint64(i+1), lease)); err != nil {
-					t.Fatal(err)
+				limit, tick := time.After(20*time.Second), time.NewTicker(50*time.Millisecond)
+				defer tick.Stop()
+				for begun, left := time.Now(), uint64(3); left != 1; {
+					d, err := f.bus.Decode().Stats(f.Context())
+					if left = d.Messages; err != nil || left < 2 && time.Since(begun) < 1500*time.Millisecond {
+						f.Fatalf("after %v the queue holds %d jobs, %v; want those whose leases last", time.Since(begun), left, err)
+					}
+					select {
+					case <-tick.C:
+					case <-limit:
+						f.Fatalf("the queue holds %d jobs, want the one whose lease lasts", left)
+					}
 				}
-			}
-			limit, tick := time.After(20*time.Second), time.NewTicker(50*time.Millisecond)
-			defer tick.Stop()
-			for begun, left := time.Now(), uint64(3); left != 1; {
-				d, err := b.Decode().Stats(t.Context())
-				if left = d.Messages; err != nil || left < 2 && time.Since(begun) < 1500*time.Millisecond {
-					t.Fatalf("after %v the queue holds %d jobs, %v; want those whose leases last", time.Since(begun), left, err)
-				}
-				select {
-				case <-tick.C:
-				case <-limit:
-					t.Fatalf("the queue holds %d jobs, want the one whose lease lasts", left)
-				}
-			}
+			})
 		})
 	}
 }

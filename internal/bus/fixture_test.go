@@ -24,7 +24,7 @@ func TestMain(m *testing.M) {
 
 var quiet = slog.New(slog.DiscardHandler)
 
-// fixture is one server and one bus on it, in a synctest bubble: all waits are virtual.
+// fixture is one server and one bus on it.
 type fixture struct {
 	*testing.T
 	server *natsd.Server
@@ -32,30 +32,35 @@ type fixture struct {
 	reg    *prometheus.Registry
 }
 
+// inBubble runs test in a synctest bubble: all waits are virtual.
 func inBubble(t *testing.T, change func(*bus.Config), test func(f *fixture)) {
 	t.Helper()
-	natsdtest.Bubble(t, func(t *testing.T) {
-		s, err := natsd.Start(natsd.DefaultConfig(), quiet)
-		if err != nil {
-			t.Fatal(err)
+	natsdtest.Bubble(t, func(t *testing.T) { onServer(t, change, test) })
+}
+
+// onServer is inBubble for tests in real time.
+func onServer(t *testing.T, change func(*bus.Config), test func(f *fixture)) {
+	t.Helper()
+	s, err := natsd.Start(natsd.DefaultConfig(), quiet)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := s.Stop(context.Background()); err != nil {
+			t.Error(err)
 		}
-		defer func() {
-			if err := s.Stop(context.Background()); err != nil {
-				t.Error(err)
-			}
-		}()
-		cfg := bus.DefaultConfig()
-		if change != nil {
-			change(&cfg)
-		}
-		reg := prometheus.NewRegistry()
-		b, err := bus.Connect(t.Context(), cfg, "test", s, reg, quiet)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer b.Close()
-		test(&fixture{T: t, server: s, bus: b, reg: reg})
-	})
+	}()
+	cfg := bus.DefaultConfig()
+	if change != nil {
+		change(&cfg)
+	}
+	reg := prometheus.NewRegistry()
+	b, err := bus.Connect(t.Context(), cfg, "test", s, reg, quiet)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	test(&fixture{T: t, server: s, bus: b, reg: reg})
 }
 
 // js is a second connection that works behind the bus's back.

@@ -202,7 +202,7 @@ func (p *part) complaints() (found []string) {
 	for text := bufio.NewReader(file); ; {
 		line, err := text.ReadString('\n')
 		switch line = strings.TrimRight(line, "\n"); {
-		case more > 0:
+		case more > 0 && line != "":
 			found[len(found)-1] += fmt.Sprintf("\n    %.200s", line)
 			if more--; strings.HasPrefix(line, "=====") {
 				more = 0 // The race detector's last line.

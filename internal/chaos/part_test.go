@@ -20,7 +20,9 @@ Read at 0x00c000 by goroutine 7:
 ==================
 level=INFO msg=stopped
 panic: no such stream
-goroutine 1 [running]:`); err != nil {
+
+goroutine 1 [running]:
+`); err != nil {
 		t.Fatal(err)
 	}
 	got := (&part{name: "nats", log: log}).complaints()

@@ -39,10 +39,10 @@ func PaceCores(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
-		now, is := runtime.GOMAXPROCS(0), waits.look()
+		now, late := runtime.GOMAXPROCS(0), waits.look()
 		taken, _ := processorTime()
 		passed := time.Since(at)
-		want := pace.next(now, (taken-last).Seconds()/passed.Seconds(), is, passed)
+		want := pace.next(now, (taken-last).Seconds()/passed.Seconds(), late, passed)
 		last, at = taken, at.Add(passed)
 		switch {
 		case want == now:
